@@ -1,0 +1,42 @@
+"""The adapter contract: what an environment, a loop, the runtime and the service agree on.
+
+This room imports nothing of the project, and every other room may import it.
+"""
+
+from adapters.contract.episode import AgentLoop, Budget, Environment, Episode, Policy
+from adapters.contract.errors import EnvironmentFault, RefusedError, RequestError, RolloutError
+from adapters.contract.headers import JOB_ARN_HEADER, TRAJECTORY_HEADER
+from adapters.contract.messages import Completion, Message, ToolCall, ToolResult, ToolSpec
+from adapters.contract.outcome import CallRecord, Outcome, Reward, Score, Transcript, Turn
+from adapters.contract.request import InferenceParams, RolloutRequest
+from adapters.contract.stop_reasons import StopReason
+from adapters.contract.task import Task
+
+__all__ = [
+    "JOB_ARN_HEADER",
+    "TRAJECTORY_HEADER",
+    "AgentLoop",
+    "Budget",
+    "CallRecord",
+    "Completion",
+    "Environment",
+    "EnvironmentFault",
+    "Episode",
+    "InferenceParams",
+    "Message",
+    "Outcome",
+    "Policy",
+    "RefusedError",
+    "RequestError",
+    "Reward",
+    "RolloutError",
+    "RolloutRequest",
+    "Score",
+    "StopReason",
+    "Task",
+    "ToolCall",
+    "ToolResult",
+    "ToolSpec",
+    "Transcript",
+    "Turn",
+]

@@ -1,0 +1,94 @@
+"""The two seams of the kit: what an environment gives, and what an agent loop is."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from adapters.contract.messages import Completion, Message, ToolResult, ToolSpec
+from adapters.contract.outcome import Reward, Score, Transcript
+from adapters.contract.stop_reasons import StopReason
+from adapters.contract.task import Task
+
+
+class Episode(Protocol):
+    """One isolated run of a task. Two episodes share nothing that either can change."""
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """The opening conversation: system and user messages in OpenAI form."""
+
+    @property
+    def tools(self) -> Sequence[ToolSpec]:
+        """The tools on offer. Arguments are validated against `parameters` before `call`."""
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
+        """Execute a tool. A tool's own refusal is a result with `is_error`; raising is a fault."""
+
+    async def reply(self, text: str) -> Message | None:
+        """What the other party says to an answer without a tool call; None ends the episode."""
+
+    def reward(self, transcript: Transcript) -> Reward:
+        """The training signal for the transcript so far, also for one that was cut short."""
+
+    def score(self, transcript: Transcript) -> Score:
+        """The external evaluation. It must not share a lenient parser with `reward`."""
+
+
+class Environment(Protocol):
+    """A plug-in, registered in the entry-point group `mtrl.environments` as a factory.
+
+    The factory takes the process environment (a mapping of strings) and returns this object, or raises
+    `ValueError` with what is wrong with the settings and what to do.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def max_turns(self) -> int: ...
+
+    @property
+    def replay(self) -> Literal["reexecute", "none"]:
+        """May tool calls be executed again to rebuild an episode?"""
+
+    def open(self, task: Task) -> AbstractAsyncContextManager[Episode]:
+        """Start an episode; leaving the context tears it down whatever happened.
+
+        Raises:
+            RequestError: the task is not one of this environment (names the field, `prompt.…`).
+        """
+
+
+class Policy(Protocol):
+    """The model in training, bound to one rollout."""
+
+    async def complete(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec] = (), **parameters: Any
+    ) -> Completion:
+        """Sample one turn. `parameters` are further OpenAI chat-completion fields.
+
+        `messages` must extend those of the call before: the trainer extends sequences. A message is
+        serialized when it is first sent and never again, so changing it afterwards has no effect.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What an episode may spend."""
+
+    max_turns: int
+    max_tool_calls: int
+    deadline: float
+    """On the clock of `time.monotonic()`, seconds."""
+    tool_timeout: float
+    """Seconds for one tool call."""
+    tool_result_chars: int
+    """A longer tool result is cut, with a visible marker."""
+
+
+class AgentLoop(Protocol):
+    """The agent: it samples, calls tools, and says why it stopped."""
+
+    async def run(self, episode: Episode, policy: Policy, budget: Budget) -> StopReason:
+        """Play one episode. What happened is recorded behind `policy` and `episode.call`."""
