@@ -3,8 +3,17 @@
 This room imports nothing of the project, and every other room may import it.
 """
 
-from adapters.contract.episode import AgentLoop, Budget, Environment, Episode, Policy
-from adapters.contract.errors import EnvironmentFault, RefusedError, RequestError, RolloutError
+from adapters.contract.episode import AgentLoop, Budget, Environment, Episode, EpisodeView, Policy
+from adapters.contract.errors import (
+    EnvironmentFault,
+    EpisodeOver,
+    PolicyUnavailable,
+    RefusedError,
+    RequestError,
+    RolloutError,
+    SampleRejected,
+    TrajectoryGone,
+)
 from adapters.contract.headers import JOB_ARN_HEADER, TRAJECTORY_HEADER
 from adapters.contract.messages import Completion, Message, ToolCall, ToolResult, ToolSpec
 from adapters.contract.outcome import CallRecord, Outcome, Reward, Score, Transcript, Turn
@@ -22,21 +31,26 @@ __all__ = [
     "Environment",
     "EnvironmentFault",
     "Episode",
+    "EpisodeOver",
+    "EpisodeView",
     "InferenceParams",
     "Message",
     "Outcome",
     "Policy",
+    "PolicyUnavailable",
     "RefusedError",
     "RequestError",
     "Reward",
     "RolloutError",
     "RolloutRequest",
+    "SampleRejected",
     "Score",
     "StopReason",
     "Task",
     "ToolCall",
     "ToolResult",
     "ToolSpec",
+    "TrajectoryGone",
     "Transcript",
     "Turn",
 ]

@@ -1,11 +1,15 @@
-"""The two seams of the kit: what an environment gives, and what an agent loop is."""
+"""The two seams of the kit: what an environment gives, and what an agent loop is.
+
+An environment author writes `Environment` and `Episode`. A loop author gets an `EpisodeView` (an episode
+without its reward and score) and a `Policy`, both bound to one rollout and both recorded.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from adapters.contract.messages import Completion, Message, ToolResult, ToolSpec
+from adapters.contract.messages import Completion, Message, ToolCall, ToolResult, ToolSpec
 from adapters.contract.outcome import Reward, Score, Transcript
 from adapters.contract.stop_reasons import StopReason
 from adapters.contract.task import Task
@@ -70,6 +74,11 @@ class Policy(Protocol):
 
         `messages` must extend those of the call before: the trainer extends sequences. A message is
         serialized when it is first sent and never again, so changing it afterwards has no effect.
+        The sampling parameters of the rollout request win over `parameters`.
+
+        Raises:
+            EpisodeOver: the turns or the time are spent.
+            PolicyUnavailable, SampleRejected, TrajectoryGone: see `adapters.contract.errors`.
         """
 
 
@@ -87,8 +96,30 @@ class Budget:
     """A longer tool result is cut, with a visible marker."""
 
 
+class EpisodeView(Protocol):
+    """What a loop sees of an episode."""
+
+    @property
+    def messages(self) -> Sequence[Message]: ...
+
+    @property
+    def tools(self) -> Sequence[ToolSpec]: ...
+
+    async def execute(self, call: ToolCall, *, from_text: bool = False) -> ToolResult:
+        """Validate the arguments, run the tool inside its timeout, cap and record the result.
+
+        A malformed or unknown call, a tool's refusal and a timeout are results with `is_error`.
+
+        Raises:
+            EpisodeOver: the tool budget or the time is spent.
+            EnvironmentFault: the tool itself raised.
+        """
+
+    async def reply(self, text: str) -> Message | None: ...
+
+
 class AgentLoop(Protocol):
     """The agent: it samples, calls tools, and says why it stopped."""
 
-    async def run(self, episode: Episode, policy: Policy, budget: Budget) -> StopReason:
-        """Play one episode. What happened is recorded behind `policy` and `episode.call`."""
+    async def run(self, episode: EpisodeView, policy: Policy, budget: Budget) -> StopReason:
+        """Play one episode. What happened is recorded behind `policy` and `episode`."""

@@ -3,13 +3,16 @@
 RolloutError
 ├── RequestError         the request is malformed: 400, names the field
 ├── RefusedError         the request is well formed but not for this process: 403, names the field
+├── EpisodeOver          the episode has spent its budget: carries the stop reason
 ├── EnvironmentFault     the environment broke: the episode ends, what was sampled is still graded
 ├── PolicyUnavailable    the Job Runtime could not be had within the budget
-├── SampleRejected       the Job Runtime refused the request itself (400, 402): a retry cannot help
+├── SampleRejected       the Job Runtime refused the request itself (400): a retry cannot help
 └── TrajectoryGone       the Job Runtime no longer knows, or no longer accepts, the trajectory
 
 A rollout that goes badly is data (a stop reason). These are for what is wrong with the plumbing.
 """
+
+from adapters.contract.stop_reasons import StopReason
 
 
 class RolloutError(Exception):
@@ -32,6 +35,14 @@ class RefusedError(RequestError):
     """
 
 
+class EpisodeOver(RolloutError):
+    """Raised by the policy and the tools when the budget is spent; a loop lets it pass."""
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
 class EnvironmentFault(RolloutError):
     """The environment raised where its contract allows no error."""
 
@@ -41,7 +52,7 @@ class PolicyUnavailable(RolloutError):
 
 
 class SampleRejected(RolloutError):
-    """The Job Runtime answered 400 or 402 to a Sample."""
+    """The Job Runtime found a Sample itself wrong (400)."""
 
 
 class TrajectoryGone(RolloutError):

@@ -5,7 +5,7 @@ so fields that we do not know (reasoning content among them) must survive a roun
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Message: TypeAlias = Mapping[str, Any]
@@ -40,9 +40,7 @@ class Completion:
     """One sampled turn: the OpenAI chat-completion object, and views into it."""
 
     raw: Mapping[str, Any]
-    uncertain: bool = False
-    """An earlier attempt at this turn had an unknown outcome, so the service may hold one turn more."""
-    tool_calls: tuple[ToolCall, ...] = field(default=())
+    tool_calls: tuple[ToolCall, ...] = ()
 
     @property
     def message(self) -> Message:

@@ -44,6 +44,8 @@ class Transcript:
     stop_reason: StopReason | None = None
     rewrites: int = 0
     """Samples whose messages did not extend those of the Sample before."""
+    uncertain_samples: int = 0
+    """Sample attempts with an unknown outcome: the service may hold that many turns more."""
 
     @property
     def answer(self) -> str:
@@ -63,10 +65,6 @@ class Transcript:
     @property
     def token_cap_hits(self) -> int:
         return sum(turn.completion.finish_reason == "length" for turn in self.turns)
-
-    @property
-    def uncertain_turns(self) -> int:
-        return sum(turn.completion.uncertain for turn in self.turns)
 
 
 @dataclass(frozen=True, slots=True)

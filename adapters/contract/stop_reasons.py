@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class StopReason(StrEnum):
-    """A stop reason; `sealed` says how the trajectory is sealed when at least one Sample succeeded."""
+    """A stop reason. With at least one Sample the trajectory is sealed `ready`, whatever the reason."""
 
     ANSWERED = "answered"
     """The policy gave its final answer, and nobody had a reply to it."""

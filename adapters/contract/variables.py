@@ -34,6 +34,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("MTRL_FAULT_REWARD", "0", "the reward sent when grading itself raises"),
     Variable("MTRL_SYNC_LIMIT_SECONDS", "840", "after this an HTTP caller is answered while work goes on"),
     Variable("MTRL_DRAIN_SECONDS", "105", "from SIGTERM to exit"),
+    Variable("MTRL_ARCHIVE_DIR", None, "folder for transcripts of evaluations and of disagreements"),
     Variable("MTRL_METRICS_NAMESPACE", "mtrl-kit", "CloudWatch namespace of the EMF metrics"),
     Variable("MTRL_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR"),
     Variable("HOST", "0.0.0.0", "address to listen on"),  # noqa: S104 - a container's own interface

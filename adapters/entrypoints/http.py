@@ -1,0 +1,222 @@
+"""The HTTP entrypoint: the AgentCore contract, and the SDK's rollout-server contract.
+
+    POST /invocations   a rollout request -> its outcome, at the end of the episode
+    GET  /ping          {"status": "Healthy" | "HealthyBusy", "time_of_last_update": <unix seconds>}
+    POST /rollout       the same as /invocations
+    GET  /health        {"status": "healthy"}
+
+Start: python -m adapters.entrypoints.http (variables: adapters/contract/variables.py).
+SIGTERM: no new rollouts, running ones finish or are sealed with what they have. A second one exits at once.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from adapters.contract import Outcome, RefusedError, RequestError, RolloutRequest
+from adapters.entrypoints.process import Process, start
+from adapters.runtime.auth import CredentialsMissing
+from adapters.runtime.plugins import PluginError
+from adapters.runtime.rollout import Busy, NotAcknowledged
+from adapters.runtime.settings import SettingsError
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+SEAL_SECONDS = 15.0
+"""Kept back from the drain grace to grade, seal and reward what could not be waited for."""
+
+
+class HttpEntrypoint:
+    """Routes, bounded concurrency, and drain."""
+
+    def __init__(self, process: Process) -> None:
+        self._rollouts = process.rollouts
+        self._settings = process.settings
+        self._telemetry = process.telemetry
+        self._tasks: dict[str, asyncio.Task[Outcome]] = {}
+        self._draining = False
+        self._changed = int(time.time())
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.add_routes(
+            [
+                web.post("/invocations", self.rollout),
+                web.post("/rollout", self.rollout),
+                web.get("/ping", self.ping),
+                web.get("/health", self.health),
+            ]
+        )
+        return app
+
+    async def ping(self, _: web.Request) -> web.Response:
+        status = "HealthyBusy" if self._tasks else "Healthy"
+        return _json({"status": status, "time_of_last_update": self._changed})
+
+    async def health(self, _: web.Request) -> web.Response:
+        return _json({"status": "healthy"})
+
+    async def rollout(self, http: web.Request) -> web.Response:
+        received = time.time()
+        try:
+            request = await _read(http)
+            self._rollouts.read_task(request)
+        except RequestError as error:
+            return _problem(error)
+        key = f"{request.job_arn}/{request.rollout_id}"
+        task = self._tasks.get(key)
+        if task is None:
+            refusal = self._refusal()
+            if refusal is not None:
+                return refusal
+            task = self._start(key, request, received)
+        # A caller that repeats its request while the episode runs waits for the same episode.
+        done, _ = await asyncio.wait({task}, timeout=self._settings.sync_limit)
+        if not done:
+            return _json({"status": "accepted", "rolloutId": request.rollout_id})
+        return self._answer(task)
+
+    def _refusal(self) -> web.Response | None:
+        if self._draining:
+            return _error(503, "InternalServerError", "this adapter is draining", retry_after=5)
+        if len(self._tasks) >= self._settings.max_concurrency:
+            text = f"all {self._settings.max_concurrency} places are taken (MTRL_MAX_CONCURRENCY)"
+            return _error(429, "InternalServerError", text, retry_after=1)
+        return None
+
+    def _start(self, key: str, request: RolloutRequest, received: float) -> "asyncio.Task[Outcome]":
+        self._changed = int(received)
+        task = asyncio.create_task(self._rollouts.run(request))
+        self._tasks[key] = task
+        task.add_done_callback(lambda done: self._ended(key, done))
+        return task
+
+    def _ended(self, key: str, task: "asyncio.Task[Outcome]") -> None:
+        del self._tasks[key]
+        self._changed = int(time.time())
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, RequestError):
+            self._telemetry.log("ERROR", "rollout_broke", error=f"{type(error).__name__}: {error}"[:500])
+
+    def _answer(self, task: "asyncio.Task[Outcome]") -> web.Response:
+        try:
+            return _json(task.result().to_wire())
+        except RequestError as error:
+            return _problem(error)
+        except Busy:
+            return _error(
+                409, "InternalServerError", "another worker is at work on this rollout", retry_after=5
+            )
+        except NotAcknowledged as error:
+            return _error(
+                503, "InternalServerError", f"the outcome is not reported yet: {error}", retry_after=5
+            )
+        except Exception as error:  # noqa: BLE001 - logged by _ended; the caller learns that it may retry
+            return _error(500, "InternalServerError", type(error).__name__)
+
+    async def drain(self) -> None:
+        """Let running rollouts end: by themselves first, then with what they have."""
+        self._draining = True
+        self._telemetry.log("INFO", "draining", rollouts=len(self._tasks))
+        if self._tasks:
+            patience = max(0.0, self._settings.drain - SEAL_SECONDS)
+            await asyncio.wait(set(self._tasks.values()), timeout=patience)
+        cut = self._rollouts.drain()
+        if cut:
+            self._telemetry.log("WARNING", "drained", rollout_ids=cut)
+            await asyncio.wait(set(self._tasks.values()), timeout=SEAL_SECONDS)
+        self._telemetry.log("INFO", "stopped", unfinished=len(self._tasks))
+
+
+async def _read(http: web.Request) -> RolloutRequest:
+    try:
+        body = await http.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise RequestError("body", f"is larger than {MAX_BODY_BYTES} bytes") from None
+    try:
+        payload = orjson.loads(body)
+    except ValueError as error:
+        raise RequestError("body", f"is not valid JSON: {error}") from None
+    return RolloutRequest.from_wire(payload)
+
+
+def _problem(error: RequestError) -> web.Response:
+    if isinstance(error, RefusedError):
+        return _error(403, "AccessDenied", str(error), field=error.field)
+    status = 413 if error.field == "body" and "larger" in error.problem else 400
+    return _error(status, "ValidationError", str(error), field=error.field)
+
+
+def _error(
+    status: int, kind: str, message: str, *, field: str | None = None, retry_after: int | None = None
+) -> web.Response:
+    body: dict[str, Any] = {"errorType": kind, "errorMessage": message}
+    if field is not None:
+        body["field"] = field
+    response = _json(body, status)
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def _json(body: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
+
+
+async def serve(process: Process) -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    entrypoint = HttpEntrypoint(process)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop_or_exit, stop, process)
+    # The server's own idle limit is above any client's, so that it never resets a connection in use.
+    runner = web.AppRunner(entrypoint.app(), access_log=None, keepalive_timeout=75.0, handle_signals=False)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, process.settings.host, process.settings.port, backlog=1024)
+        await site.start()
+        address = runner.addresses[0]
+        process.telemetry.log(
+            "INFO", "started", host=address[0], port=address[1], environment=process.environment.name
+        )
+        await stop.wait()
+        await entrypoint.drain()
+    finally:
+        await runner.cleanup()
+
+
+def _stop_or_exit(stop: asyncio.Event, process: Process) -> None:
+    if stop.is_set():
+        process.telemetry.log("ERROR", "killed", uncertain_rollouts=process.rollouts.running)
+        os._exit(1)
+    stop.set()
+
+
+async def _main() -> None:
+    async with start(os.environ) as process:
+        await serve(process)
+
+
+def main() -> None:
+    """The process: exit code 2 and plain sentences for what an operator can put right."""
+    try:
+        asyncio.run(_main())
+    except (SettingsError, PluginError, CredentialsMissing) as error:
+        sys.exit(_complain(str(error)))
+    except OSError as error:
+        sys.exit(_complain(f"Cannot listen: {error.strerror or error}. Choose another PORT."))
+
+
+def _complain(text: str) -> int:
+    sys.stderr.write(f"adapter: {text}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    main()

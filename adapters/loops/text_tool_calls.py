@@ -1,0 +1,67 @@
+"""Tool calls that the policy wrote as text.
+
+Training can erode the tool-call format: the policy starts to write its calls into the content, every rollout
+of a group then fails alike, and no gradient leads back. Such calls are recovered (and counted, and penalized
+by the runtime), so that better rollouts remain to be preferred.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from adapters.contract import ToolCall
+
+_NAME_KEYS = ("name", "tool", "function", "tool_name")
+_ARGUMENT_KEYS = ("arguments", "parameters", "args", "input")
+_CALL_SYNTAX = re.compile(r"(?:functions?\.|to=functions?\.|\b)([A-Za-z_][\w.-]*)\s*\(\s*(?=\{)")
+_DECODER = json.JSONDecoder()
+
+
+def recover(text: str, tools: Collection[str]) -> tuple[ToolCall, ...]:
+    """The calls of known tools in `text`, in order; empty for an ordinary answer.
+
+    Recognized are JSON objects `{"name": …, "arguments": {…}}` (bare, fenced or in `<tool_call>` tags, with
+    the usual other key names, also one level down as in `{"function": {…}}`), and `tool_name({...})`.
+    """
+    if "{" not in text or not any(name in text for name in tools):
+        return ()
+    found: list[ToolCall] = []
+    for start, value in _objects(text):
+        call = _from_object(value, tools) or _from_syntax(text, start, value, tools)
+        if call is not None:
+            found.append(call)
+    return tuple(found)
+
+
+def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Outermost JSON objects in the text, with where they start."""
+    at = text.find("{")
+    while at != -1:
+        try:
+            value, end = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            yield at, value
+        at = text.find("{", end)
+
+
+def _from_object(value: dict[str, Any], tools: Collection[str]) -> ToolCall | None:
+    if isinstance(value.get("function"), dict):
+        value = value["function"]
+    name = next((value[key] for key in _NAME_KEYS if isinstance(value.get(key), str)), None)
+    if name is None:
+        return None
+    name = name.removeprefix("functions.")
+    arguments: Any = next((value[key] for key in _ARGUMENT_KEYS if key in value), {})
+    if name not in tools:
+        return None
+    return ToolCall("", name, arguments if isinstance(arguments, str) else json.dumps(arguments))
+
+
+def _from_syntax(text: str, start: int, value: dict[str, Any], tools: Collection[str]) -> ToolCall | None:
+    for match in _CALL_SYNTAX.finditer(text, max(0, start - 120), start + 1):
+        if match.end() == start and match[1] in tools:
+            return ToolCall("", match[1], json.dumps(value))
+    return None

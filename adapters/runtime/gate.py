@@ -1,0 +1,71 @@
+"""The endpoint rule: nothing in a request decides where credentials go.
+
+Every field of a request that could name another place is compared with this process's own settings,
+before anything is signed. Traffic goes to the configured endpoint or to the Region's documented one,
+never to the text in the request.
+"""
+
+from urllib.parse import urlsplit
+
+from adapters.contract import RefusedError, RolloutRequest
+from adapters.contract.request import JOB_ARN
+from adapters.runtime.settings import Settings
+
+
+def partition(region: str) -> str:
+    """The AWS partition of a Region."""
+    for prefix, name in (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("us-iso", "aws-iso")):
+        if region.startswith(prefix):
+            return name
+    return "aws"
+
+
+def regional_hosts(region: str) -> tuple[str, ...]:
+    """The Region's own Job Runtime hosts; the documented one first (botocore resolves the second)."""
+    name = f"job-runtime.sagemaker.{region}"
+    if region.startswith("cn-"):
+        return f"{name}.api.amazonwebservices.com.cn", f"{name}.amazonaws.com.cn"
+    return f"{name}.api.aws", f"{name}.amazonaws.com"
+
+
+def job_runtime_endpoint(settings: Settings) -> str:
+    """Where this process sends its Job Runtime traffic."""
+    return settings.endpoint or f"https://{regional_hosts(settings.region)[0]}"
+
+
+def check(request: RolloutRequest, settings: Settings) -> None:
+    """Refuse a request that is not for this process.
+
+    Raises:
+        RefusedError: names the field.
+    """
+    arn = JOB_ARN.fullmatch(request.job_arn)
+    if arn is None:
+        raise RefusedError("metadata.jobArn", "is not a SageMaker job ARN")
+    if request.region and request.region != settings.region:
+        raise RefusedError("metadata.region", f"is not {settings.region}, which this adapter serves")
+    if arn["region"] != settings.region or arn["partition"] != partition(settings.region):
+        raise RefusedError("metadata.jobArn", f"is not of {settings.region}, which this adapter serves")
+    if settings.account and arn["account"] != settings.account:
+        raise RefusedError("metadata.jobArn", "is of another account than this adapter serves")
+    if not arn["name"].startswith(settings.job_name_prefix):
+        raise RefusedError("metadata.jobArn", f"names a job outside of {settings.job_name_prefix!r}*")
+    if request.endpoint and not _is_own(request.endpoint, settings):
+        raise RefusedError(
+            "metadata.endpoint", f"is neither the configured endpoint nor one of {settings.region}'s own"
+        )
+
+
+def _is_own(endpoint: str, settings: Settings) -> bool:
+    if settings.endpoint and endpoint.rstrip("/") == settings.endpoint:
+        return True
+    if not endpoint.isascii() or any(c.isspace() for c in endpoint):
+        return False
+    try:
+        url = urlsplit(endpoint)
+        port = url.port
+    except ValueError:
+        return False
+    plain = not (url.username or url.password or url.query or url.fragment or url.path.strip("/"))
+    host_is_own = (url.hostname or "") in regional_hosts(settings.region)
+    return url.scheme == "https" and host_is_own and port in (None, 443) and plain

@@ -1,0 +1,110 @@
+"""The rollout ledger: who works on a rollout, and what came of it.
+
+A claim is a lease. The outcome is written here before it is reported, so that a report whose answer was
+lost is recognized when it comes back as a conflict. `MemoryLedger` serves one process (the HTTP entrypoint,
+a laptop, tests); a shared ledger has the same two protocols.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Protocol
+
+from adapters.contract import Outcome, RolloutError
+
+REMEMBERED = 20_000
+"""Acknowledged rollouts kept by a MemoryLedger, to answer a late duplicate without work."""
+
+
+class LeaseLost(RolloutError):
+    """The claim has passed, or may pass during the request, to another worker."""
+
+
+class Claim(Protocol):
+    """The right to work on one rollout."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """An outcome that an earlier claim wrote: it is to be reported again, not worked out again."""
+
+    def check(self, seconds: float) -> None:
+        """Make sure that the lease outlives a request of `seconds`. Raises LeaseLost."""
+
+    async def record(self, outcome: Outcome) -> None: ...
+
+    async def acknowledge(self) -> None:
+        """The service has taken the outcome, or no longer wants it."""
+
+    async def release(self) -> None:
+        """Give the claim back; a recorded outcome stays."""
+
+
+class Ledger(Protocol):
+    async def claim(self, key: str) -> Claim | None:
+        """Claim a rollout, or None while another live claim holds it."""
+
+    async def finished(self, key: str) -> Outcome | None:
+        """The outcome of a rollout that is acknowledged already."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    held: bool = False
+    outcome: Outcome | None = None
+    acknowledged: bool = False
+
+
+class MemoryClaim:
+    """A lease that ends with its process, so it never runs out before."""
+
+    def __init__(self, ledger: "MemoryLedger", key: str, entry: _Entry) -> None:
+        self._ledger = ledger
+        self._key = key
+        self._entry = entry
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return self._entry.outcome
+
+    def check(self, seconds: float) -> None:
+        if not self._entry.held:
+            raise LeaseLost(self._key)
+
+    async def record(self, outcome: Outcome) -> None:
+        self.check(0)
+        self._entry.outcome = outcome
+
+    async def acknowledge(self) -> None:
+        self._entry.acknowledged = True
+
+    async def release(self) -> None:
+        self._entry.held = False
+        self._ledger.settle(self._key)
+
+
+class MemoryLedger:
+    """The ledger of one process."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+        self._settled: OrderedDict[str, Outcome] = OrderedDict()
+
+    async def claim(self, key: str) -> MemoryClaim | None:
+        entry = self._entries.setdefault(key, _Entry())
+        if entry.held:
+            return None
+        entry.held = True
+        return MemoryClaim(self, key, entry)
+
+    async def finished(self, key: str) -> Outcome | None:
+        return self._settled.get(key)
+
+    def settle(self, key: str) -> None:
+        """Forget an entry that needs no further work, keeping its outcome for duplicates."""
+        entry = self._entries[key]
+        if entry.outcome is None:
+            del self._entries[key]
+        elif entry.acknowledged:
+            del self._entries[key]
+            self._settled[key] = entry.outcome
+            if len(self._settled) > REMEMBERED:
+                self._settled.popitem(last=False)

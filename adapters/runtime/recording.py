@@ -1,0 +1,235 @@
+"""The two seams of a rollout: the policy and the tools, as a loop sees them.
+
+Whatever passes here is validated, bounded and recorded in the transcript. So a transcript exists for any
+loop, the budget holds for any loop, and a loop that raises leaves behind what happened until then.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from adapters.contract import (
+    Budget,
+    CallRecord,
+    Completion,
+    EnvironmentFault,
+    Episode,
+    EpisodeOver,
+    InferenceParams,
+    Message,
+    RolloutRequest,
+    StopReason,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Transcript,
+    Turn,
+)
+from adapters.runtime.job_runtime import JobRuntime
+from adapters.runtime.ledger import Claim
+
+TOOL_CLEANUP_SECONDS = 2.0
+"""How long a cancelled tool may take to let go before it is left behind."""
+
+
+class RecordedPolicy:
+    """The model in training, bound to one rollout; implements `contract.Policy`."""
+
+    def __init__(
+        self,
+        runtime: JobRuntime,
+        request: RolloutRequest,
+        claim: Claim,
+        budget: Budget,
+        transcript: Transcript,
+    ) -> None:
+        self._runtime = runtime
+        self._request = request
+        self._claim = claim
+        self._budget = budget
+        self._transcript = transcript
+        self._conversation = _SentMessages(transcript)
+        self._tools: tuple[Sequence[ToolSpec], orjson.Fragment] | None = None
+        self._fixed = _sampling_fields(request.inference)
+
+    async def complete(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec] = (), **parameters: Any
+    ) -> Completion:
+        transcript, budget = self._transcript, self._budget
+        if len(transcript.turns) >= budget.max_turns:
+            raise EpisodeOver(StopReason.MAX_TURNS)
+        if time.monotonic() >= budget.deadline:
+            raise EpisodeOver(StopReason.WALL_CLOCK)
+        if not transcript.turns:
+            transcript.opening = list(messages)
+        body = self._body(messages, tools, parameters)
+        self._claim.check(self._runtime.request_timeout)
+        started = time.monotonic()
+        raw = await self._runtime.sample(
+            self._request,
+            body,
+            deadline=budget.deadline,
+            first=not transcript.turns,
+            on_uncertain=self._count_uncertain,
+        )
+        completion = Completion(raw, _tool_calls(raw))
+        transcript.turns.append(Turn(completion, seconds=time.monotonic() - started))
+        transcript.messages = [*messages, completion.message]
+        return completion
+
+    def _body(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], parameters: dict[str, Any]
+    ) -> bytes:
+        request = {"model": "default", "messages": self._conversation.serialize(messages)}
+        if tools:
+            if self._tools is None or self._tools[0] is not tools:
+                self._tools = (tools, orjson.Fragment(orjson.dumps(list(tools), default=dict)))
+            request["tools"] = self._tools[1]
+        # The request's own sampling parameters win: the trainer must know what it trains on.
+        return orjson.dumps({**request, **parameters, **self._fixed}, default=dict)
+
+    def _count_uncertain(self) -> None:
+        self._transcript.uncertain_samples += 1
+
+
+class _SentMessages:
+    """Serializes each message once, and counts requests that do not extend the one before."""
+
+    def __init__(self, transcript: Transcript) -> None:
+        self._sent: list[tuple[Message, orjson.Fragment]] = []
+        self._transcript = transcript
+
+    def serialize(self, messages: Sequence[Message]) -> list[orjson.Fragment]:
+        sent, same = self._sent, 0
+        for (known, _), message in zip(sent, messages, strict=False):
+            if known is not message and known != message:
+                break
+            same += 1
+        if same < len(sent) or self._lost_last_answer(messages):
+            self._transcript.rewrites += 1
+        del sent[same:]
+        for message in messages[same:]:
+            sent.append((message, orjson.Fragment(orjson.dumps(message, default=dict))))
+        return [fragment for _, fragment in sent]
+
+    def _lost_last_answer(self, messages: Sequence[Message]) -> bool:
+        """The assistant message must come back verbatim, right after the prompt that it answered."""
+        recorded = self._transcript.messages
+        if not recorded:
+            return False
+        at = len(recorded) - 1
+        return len(messages) <= at or (messages[at] is not recorded[at] and messages[at] != recorded[at])
+
+
+class RecordedEpisode:
+    """An episode as a loop sees it; implements `contract.EpisodeView`."""
+
+    def __init__(self, episode: Episode, budget: Budget, transcript: Transcript) -> None:
+        self._episode = episode
+        self._budget = budget
+        self._transcript = transcript
+        self._calls = 0
+        self.messages = episode.messages
+        self.tools = episode.tools
+        self._validators: dict[str, Any] = {}
+        self._parameters = {t["function"]["name"]: t["function"].get("parameters") for t in episode.tools}
+
+    async def execute(self, call: ToolCall, *, from_text: bool = False) -> ToolResult:
+        if self._calls >= self._budget.max_tool_calls:
+            raise EpisodeOver(StopReason.TOOL_BUDGET)
+        self._calls += 1
+        started = time.monotonic()
+        arguments, problem = self._validate(call)
+        if arguments is None:
+            result = ToolResult(_error_text(problem), is_error=True)
+        else:
+            result = self._cap(await self._run(call.name, arguments))
+        record = CallRecord(call, arguments, result, from_text, time.monotonic() - started)
+        self._transcript.turns[-1].calls.append(record)
+        return result
+
+    async def reply(self, text: str) -> Message | None:
+        return await self._episode.reply(text)
+
+    def _validate(self, call: ToolCall) -> tuple[Mapping[str, Any] | None, str]:
+        if call.name not in self._parameters:
+            return None, f"There is no tool {call.name!r}. Tools: {', '.join(self._parameters)}."
+        try:
+            arguments = orjson.loads(call.arguments or "{}")
+        except ValueError as error:
+            return None, f"The arguments of {call.name} are not valid JSON: {error}"
+        if not isinstance(arguments, dict):
+            return None, f"The arguments of {call.name} must be a JSON object."
+        for flaw in self._validator(call.name).iter_errors(arguments):
+            where = "/".join(str(part) for part in flaw.instance_path)
+            return None, f"Wrong arguments for {call.name}: {where + ': ' if where else ''}{flaw.message}"
+        return arguments, ""
+
+    def _validator(self, name: str) -> Any:
+        if name not in self._validators:
+            schema = self._parameters[name] or {"type": "object"}
+            self._validators[name] = jsonschema_rs.validator_for(schema)
+        return self._validators[name]
+
+    async def _run(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
+        seconds = min(self._budget.tool_timeout, self._budget.deadline - time.monotonic())
+        task = asyncio.ensure_future(self._call(name, arguments))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=max(0.0, seconds))
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if done:
+            return task.result()
+        # Not asyncio.timeout: a tool that swallows the cancellation would hold the rollout for ever.
+        task.cancel()
+        await asyncio.wait({task}, timeout=TOOL_CLEANUP_SECONDS)
+        if time.monotonic() >= self._budget.deadline:
+            raise EpisodeOver(StopReason.WALL_CLOCK)
+        return ToolResult(_error_text(f"{name} did not answer within {seconds:g} s."), is_error=True)
+
+    async def _call(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
+        try:
+            return await self._episode.call(name, arguments)
+        except Exception as error:
+            raise EnvironmentFault(f"tool {name} raised {type(error).__name__}: {error}") from error
+
+    def _cap(self, result: ToolResult) -> ToolResult:
+        limit = self._budget.tool_result_chars
+        if len(result.content) <= limit:
+            return result
+        marker = f"\n[cut: {len(result.content) - limit} of {len(result.content)} characters left out]"
+        return ToolResult(result.content[:limit] + marker, result.is_error)
+
+
+def _sampling_fields(inference: InferenceParams) -> dict[str, float | int]:
+    fields = {
+        "temperature": inference.temperature,
+        "top_p": inference.top_p,
+        "max_tokens": inference.max_tokens,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _tool_calls(raw: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+    calls = raw["choices"][0]["message"].get("tool_calls")
+    if not isinstance(calls, list):
+        return ()
+    return tuple(_tool_call(call) for call in calls if isinstance(call, dict))
+
+
+def _tool_call(call: Mapping[str, Any]) -> ToolCall:
+    function = call.get("function")
+    function = function if isinstance(function, dict) else {}
+    arguments = function.get("arguments")
+    if not isinstance(arguments, str):  # some servers send the object itself
+        arguments = orjson.dumps(arguments or {}).decode()
+    return ToolCall(str(call.get("id") or ""), str(function.get("name") or ""), arguments)
+
+
+def _error_text(problem: str) -> str:
+    return orjson.dumps({"error": problem}).decode()

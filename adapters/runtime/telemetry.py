@@ -1,0 +1,168 @@
+"""What a rollout leaves in the log: one JSON line, which is also its CloudWatch metrics.
+
+Metrics are EMF (embedded metric format) log lines: no API call in the hot path. A rollout id is a property
+of the line, never a metric dimension. Prompts, targets and credentials are never written.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import orjson
+
+from adapters.contract import Outcome, Reward, RolloutRequest, Score, StopReason, Transcript
+
+LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
+SUCCESS_REWARD = 1.0
+"""The service's default `success_threshold`."""
+
+_UNITS = {"RolloutSeconds": "Seconds"}
+
+
+class Telemetry:
+    """Writes JSON lines. One instance a process."""
+
+    def __init__(
+        self, namespace: str, environment: str, level: str = "INFO", stream: TextIO | None = None
+    ) -> None:
+        self._namespace = namespace
+        self._environment = environment
+        self._level = LEVELS[level]
+        self._stream = stream or sys.stdout
+
+    def log(self, level: str, event: str, **fields: object) -> None:
+        """One structured line, such as `{"level": "INFO", "event": "started", …}`."""
+        if LEVELS[level] >= self._level:
+            self._write({"time": round(time.time(), 3), "level": level, "event": event, **fields})
+
+    def rollout(self, line: "RolloutLine") -> None:
+        """The one line of a finished rollout, with its metrics."""
+        metrics = line.metrics()
+        emf = {
+            "Timestamp": int(time.time() * 1000),
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": self._namespace,
+                    "Dimensions": [["Environment"]],
+                    "Metrics": [{"Name": n, "Unit": _UNITS.get(n, "None")} for n in metrics],
+                }
+            ],
+        }
+        self._write(
+            {
+                "_aws": emf,
+                "level": "INFO",
+                "event": "rollout",
+                "Environment": self._environment,
+                **line.properties(),
+                **metrics,
+            }
+        )
+
+    def _write(self, line: Mapping[str, object]) -> None:
+        self._stream.write(orjson.dumps(line, default=str).decode() + "\n")
+        self._stream.flush()
+
+
+class RolloutLine:
+    """The figures of one finished rollout."""
+
+    def __init__(
+        self,
+        request: RolloutRequest,
+        transcript: Transcript,
+        outcome: Outcome,
+        reward: Reward | None,
+        score: Score | None,
+        seconds: float,
+    ) -> None:
+        self.request = request
+        self.transcript = transcript
+        self.outcome = outcome
+        self.reward = reward
+        self.score = score
+        self.seconds = seconds
+
+    @property
+    def disagrees(self) -> bool:
+        """The reward says success and the external evaluation says failure: the sign of a hacked reward."""
+        return (
+            self.reward is not None
+            and self.score is not None
+            and self.reward.value >= SUCCESS_REWARD
+            and self.score.value <= 0
+        )
+
+    def properties(self) -> dict[str, object]:
+        fields: dict[str, object] = {
+            "rollout_id": self.request.rollout_id,
+            "job_name": self.request.job_name,
+            "stop_reason": self.outcome.stop_reason,
+            "sealed": self.outcome.sealed,
+            "reward_components": dict(self.reward.components) if self.reward else {},
+            "score_fields": dict(self.score.fields) if self.score else {},
+        }
+        return fields
+
+    def metrics(self) -> dict[str, float]:
+        transcript, outcome = self.transcript, self.outcome
+        metrics: dict[str, float] = {
+            "Rollouts": 1,
+            "RolloutSeconds": round(self.seconds, 4),
+            "Turns": len(transcript.turns),
+            "ToolCalls": len(transcript.calls),
+            "ToolErrors": sum(call.result.is_error for call in transcript.calls),
+            "Failed": outcome.sealed == "failed",
+            "Imputed": outcome.imputed,
+            "UncertainSamples": transcript.uncertain_samples,
+            "Rewrites": transcript.rewrites,
+            "TextToolCalls": transcript.text_tool_calls,
+            "TokenCapHits": transcript.token_cap_hits,
+            "TurnsExhausted": outcome.stop_reason is StopReason.MAX_TURNS,
+            "RewardScoreDisagreement": self.disagrees,
+        }
+        if self.reward is not None:
+            metrics["Reward"] = self.reward.value
+        if self.score is not None:
+            metrics["Score"] = self.score.value
+        return {name: float(value) if isinstance(value, bool) else value for name, value in metrics.items()}
+
+
+class FileArchive:
+    """Transcripts worth keeping, as JSON lines: one file a job, in a folder readable by its owner alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    async def keep(self, line: RolloutLine) -> None:
+        """Keep the transcript of an evaluation rollout, or of one whose reward and score disagree."""
+        if "/AgentRFTEvaluation/" in line.request.job_arn or line.disagrees:
+            await asyncio.to_thread(self._append, line.request.job_name, _archived(line))
+
+    def _append(self, job_name: str, record: dict[str, Any]) -> None:
+        data = orjson.dumps(record, default=dict) + b"\n"
+        path = self._folder / f"{job_name}.jsonl"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, data)  # one write: lines of concurrent rollouts do not mix
+        finally:
+            os.close(descriptor)
+
+
+def _archived(line: RolloutLine) -> dict[str, Any]:
+    return {
+        "rollout_id": line.request.rollout_id,
+        "job_name": line.request.job_name,
+        "stop_reason": line.outcome.stop_reason,
+        "reward": line.reward.value if line.reward else None,
+        "reward_components": dict(line.reward.components) if line.reward else {},
+        "score": line.score.value if line.score else None,
+        "score_fields": dict(line.score.fields) if line.score else {},
+        "turns": len(line.transcript.turns),
+        "messages": list(line.transcript.messages),
+    }
