@@ -3,7 +3,16 @@
 This room imports nothing of the project, and every other room may import it.
 """
 
-from adapters.contract.episode import AgentLoop, Budget, Environment, Episode, EpisodeView, Policy
+from adapters.contract.episode import (
+    AgentLoop,
+    Budget,
+    Environment,
+    Episode,
+    EpisodeView,
+    Policy,
+    Split,
+    TaskSource,
+)
 from adapters.contract.errors import (
     EnvironmentFault,
     EpisodeOver,
@@ -45,8 +54,10 @@ __all__ = [
     "RolloutRequest",
     "SampleRejected",
     "Score",
+    "Split",
     "StopReason",
     "Task",
+    "TaskSource",
     "ToolCall",
     "ToolResult",
     "ToolSpec",

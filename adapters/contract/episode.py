@@ -7,7 +7,7 @@ without its reward and score) and a `Policy`, both bound to one rollout and both
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from adapters.contract.messages import Completion, Message, ToolCall, ToolResult, ToolSpec
 from adapters.contract.outcome import Reward, Score, Transcript
@@ -62,6 +62,27 @@ class Environment(Protocol):
         Raises:
             RequestError: the task is not one of this environment (names the field, `prompt.…`).
         """
+
+
+Split = Literal["train", "validation", "test"]
+
+
+@runtime_checkable
+class TaskSource(Protocol):
+    """What an environment may also be: a source of tasks, for rehearsals and data sets."""
+
+    def list_domains(self) -> Sequence[str]:
+        """The domains that tasks can be had for, the first being the default."""
+
+    def tasks(self, domain: str, split: Split) -> Sequence[Task]:
+        """The tasks of a split; the three splits of a domain are disjoint.
+
+        Raises:
+            ValueError: the domain is unknown; names the nearest.
+        """
+
+    def license_notice(self, domain: str) -> str | None:
+        """Terms that a user must accept before the tasks are used; None for the kit's own."""
 
 
 class Policy(Protocol):

@@ -1,0 +1,147 @@
+"""Loads the `tools.py` of a domain folder and calls its tools.
+
+The promise of this file: the same tool with the same arguments gives the same result, in every process
+and in any order of calls. Replay after a crash, and comparing rollouts of one group, rest on it.
+"""
+
+import asyncio
+import hashlib
+import importlib.util
+import random
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import orjson
+
+from adapters.contract import ToolResult
+
+_ORJSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+
+
+class Toolbox:
+    """The tools of one domain: `process_tool_call(name, arguments)` of its manager, made safe to call.
+
+    `blocking` tools run in a thread, one at a time for the domain. A module that sets `BLOCKING = False`
+    promises pure calls of microseconds, and is called on the event loop.
+    """
+
+    def __init__(self, domain: str, manager: Any, *, chance: random.Random | None, blocking: bool) -> None:
+        self._domain = domain
+        self._manager = manager
+        self._chance = chance
+        self._lock = threading.Lock()
+        self.blocking = blocking
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
+        """The result as JSON text; whatever the tool raises is a result `{"error": …}`."""
+        if self.blocking:
+            return await asyncio.to_thread(self._locked, name, dict(arguments))
+        return self._call(name, dict(arguments))
+
+    def _locked(self, name: str, arguments: dict[str, Any]) -> ToolResult:
+        with self._lock:
+            if self._chance is not None:
+                self._chance.seed(_seed(self._domain, name, arguments))
+            return self._call(name, arguments)
+
+    def _call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
+        try:
+            result = self._manager.process_tool_call(name, arguments)
+            return ToolResult(_json(result))
+        # A tool of the folder is foreign code: whatever it raises is its refusal of these arguments.
+        except Exception as error:  # noqa: BLE001
+            return ToolResult(_json({"error": _describe(error)}), is_error=True)
+
+
+def load_toolbox(path: Path) -> Toolbox:
+    """Import `path` under a name of its own and make its one `…Manager`.
+
+    Raises:
+        ValueError: names the file, what is wrong, and what to do.
+    """
+    module = _import(path)
+    managers = [
+        value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and name.endswith("Manager") and value.__module__ == module.__name__
+    ]
+    if len(managers) != 1:
+        found = ", ".join(manager.__name__ for manager in managers) or "none"
+        raise ValueError(f"{path}: needs exactly one class whose name ends in 'Manager'; found: {found}.")
+    chance = _private_random(module)
+    try:
+        manager = managers[0]()
+    except Exception as error:
+        raise ValueError(
+            f"{path}: {managers[0].__name__}() raised {_describe(error)}. Correct it."
+        ) from error
+    if not callable(getattr(manager, "process_tool_call", None)):
+        raise ValueError(f"{path}: {managers[0].__name__} has no method process_tool_call(name, input).")
+    blocking = bool(getattr(module, "BLOCKING", True))
+    return Toolbox(path.parent.name, manager, chance=chance, blocking=blocking)
+
+
+def _import(path: Path) -> ModuleType:
+    # The digest keeps two folders of one name (ours, and a copy) from sharing a module.
+    name = f"_sop_tools_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ValueError(f"{path}: there is no such file. A domain folder needs it.")
+    module = importlib.util.module_from_spec(spec)
+    # Its print calls would land in the output of commands whose stdout is parsed.
+    vars(module)["print"] = _print_nothing
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ImportError as error:
+        del sys.modules[name]
+        raise ValueError(
+            f"{path}: cannot be imported ({error}). If a package is missing: pip install 'mtrl-kit[sop-bench]'."
+        ) from error
+    except Exception as error:
+        del sys.modules[name]
+        raise ValueError(f"{path}: raised {_describe(error)} when imported. Correct the file.") from error
+    return module
+
+
+def _print_nothing(*_: object, **__: object) -> None:
+    return None
+
+
+def _private_random(module: ModuleType) -> random.Random | None:
+    """Give the module a generator of its own in place of `random`, so that seeding it touches nobody else."""
+    if getattr(module, "random", None) is not random:
+        return None
+    chance = random.Random(0)  # noqa: S311 - the tools' own dice, not a secret
+    vars(module)["random"] = chance
+    return chance
+
+
+def _seed(domain: str, name: str, arguments: dict[str, Any]) -> int:
+    text = orjson.dumps([domain, name, arguments], option=orjson.OPT_SORT_KEYS, default=str)
+    return int.from_bytes(hashlib.sha256(text).digest()[:8])
+
+
+def _json(value: Any) -> str:
+    # NaN becomes null: JSON has no NaN.
+    return orjson.dumps(value, default=_plain, option=_ORJSON).decode()
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value for what orjson does not know: sets, Decimal, pandas scalars."""
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    for convert in ("item", "tolist", "to_dict"):
+        method = getattr(value, convert, None)
+        if callable(method):
+            return method()
+    return None if type(value).__name__ in ("NAType", "NaTType") else str(value)
+
+
+def _describe(error: Exception) -> str:
+    text = str(error)
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"

@@ -1,0 +1,15 @@
+"""The Typer application: one command a file, in `mtrl/commands`."""
+
+import typer
+
+from mtrl.commands.rehearse import rehearse
+from mtrl.commands.service import service
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Get an agent into SageMaker multi-turn RL training: rehearse on a laptop, serve on AWS.",
+)
+app.command()(rehearse)
+app.command()(service)

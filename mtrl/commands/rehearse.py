@@ -1,0 +1,115 @@
+"""`mtrl rehearse`: the whole loop on this machine, from base policy to trained policy."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from mtrl.console import emit, fail, progress
+from mtrl.rehearsing.jobs import JobFailed
+from mtrl.rehearsing.plan import Plan, PlanError, make_plan
+from mtrl.rehearsing.processes import ProcessError
+from mtrl.rehearsing.run import Rehearsal
+from mtrl.rehearsing.run import rehearse as run_plan
+
+STEPS = 30
+
+
+def rehearse(
+    environment: Annotated[str, typer.Option(help="The environment, by name.")] = "sop",
+    domain: Annotated[str | None, typer.Option(help="Its domain; default: the first one.")] = None,
+    sop_bench: Annotated[
+        Path | None, typer.Option(help="A SOP-Bench checkout to take domains from.")
+    ] = None,
+    accept_license: Annotated[bool, typer.Option(help="Accept the licence that the checkout shows.")] = False,
+    train_under_owners_license: Annotated[
+        bool, typer.Option(help="Also train on the checkout: you have checked that its licence allows it.")
+    ] = False,
+    policy: Annotated[str, typer.Option(help="tiny, scripted:FILE or openai:URL.")] = "tiny",
+    steps: Annotated[int, typer.Option(min=0, max=1000, help="Training steps; 0 evaluates only.")] = STEPS,
+    seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the report and the data behind it.")] = Path(
+        "out/rehearsal"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")] = False,
+) -> None:
+    """Evaluate the base policy, train it, evaluate it again on held-out tasks, and write a report."""
+    try:
+        plan = make_plan(
+            environment=environment,
+            domain=domain,
+            policy=policy,
+            steps=steps,
+            seed=seed,
+            out=out,
+            sop_bench=sop_bench,
+            accept_license=accept_license,
+            train_under_owners_license=train_under_owners_license,
+        )
+    except PlanError as error:
+        fail(str(error))
+    _announce(plan)
+    try:
+        rehearsal = run_plan(plan)
+    except (ProcessError, JobFailed) as error:
+        progress.print(f"[bold red]mtrl:[/] {error}", markup=True)
+        raise typer.Exit(1) from None
+    summary = _write(rehearsal)
+    if as_json:
+        emit(summary)
+    else:
+        _show(rehearsal, summary)
+
+
+def _announce(plan: Plan) -> None:
+    if plan.notice:
+        progress.print(plan.notice, highlight=False, markup=False)
+    mode = f"{plan.steps} training steps" if plan.trains else "evaluation only"
+    progress.print(f"Rehearsing [bold]{plan.environment}/{plan.domain}[/], seed {plan.seed}, {mode}.")
+
+
+def _write(rehearsal: Rehearsal) -> dict[str, Any]:
+    """Write the files of a rehearsal; the summary for `--json`."""
+    out = rehearsal.plan.out
+    files = {name: out / name for name in ("report.html", "metrics.jsonl", "transcripts.jsonl", "job.json")}
+    _write_lines(files["metrics.jsonl"], rehearsal.history)
+    _write_lines(files["transcripts.jsonl"], rehearsal.transcripts)
+    files["job.json"].write_text(json.dumps(rehearsal.jobs, indent=2, default=str) + "\n", encoding="utf-8")
+    return {
+        "environment": rehearsal.plan.environment,
+        "domain": rehearsal.plan.domain,
+        "seed": rehearsal.plan.seed,
+        "steps": rehearsal.plan.steps if rehearsal.plan.trains else 0,
+        "seconds": round(rehearsal.seconds, 2),
+        "training_seconds": round(rehearsal.training_seconds, 2),
+        "base": rehearsal.base.to_json(),
+        "trained": rehearsal.trained.to_json() if rehearsal.trained else None,
+        "rollouts": rehearsal.rollouts,
+        "stop_reasons": rehearsal.stop_reasons,
+        "disagreements": rehearsal.disagreements,
+        "report": str(files["report.html"]),
+        "metrics": str(files["metrics.jsonl"]),
+        "transcripts": str(files["transcripts.jsonl"]),
+    }
+
+
+def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _show(rehearsal: Rehearsal, summary: dict[str, Any]) -> None:
+    table = Table(title=f"{summary['domain']}: {rehearsal.base.tasks} held-out tasks, seed {summary['seed']}")
+    for column in ("", "score", "reward", *(f"pass@{k}" for k in rehearsal.base.pass_at_k)):
+        table.add_column(column, justify="right" if column else "left")
+    for name, result in (("base", rehearsal.base), ("trained", rehearsal.trained)):
+        if result is not None:
+            passes = (f"{value:.1%}" for value in result.pass_at_k.values())
+            table.add_row(name, f"{result.score:.1%}", f"{result.reward:.3f}", *passes)
+    progress.print(table)
+    progress.print(
+        f"{summary['rollouts']} rollouts in {summary['seconds']:.0f} s "
+        f"({summary['training_seconds']:.0f} s of them training). Report: {summary['report']}",
+        highlight=False,
+    )

@@ -1,0 +1,115 @@
+"""`mtrl service`: the local stand-in of the AgentRFT service, alone."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtrl.console import emit, fail, progress
+from rehearsal.policies.base import PolicyError
+from rehearsal.service.app import running
+from rehearsal.service.faults import FaultError, Faults
+from rehearsal.service.options import ACCOUNT, REGION, ServiceOptions
+from rehearsal.service.state.store import StoreError
+
+FAIL_ON = ("no-sample", "failed", "lost")
+
+
+def service(
+    port: Annotated[int, typer.Option(help="Loopback port; 0 picks a free one.")] = 8800,
+    state: Annotated[Path, typer.Option(help="Folder for jobs and model packages.")] = Path("out/service"),
+    agent: Annotated[
+        list[str] | None, typer.Option(help="URL of the agent, or ARN=URL for one agent runtime. Repeatable.")
+    ] = None,
+    forwarder: Annotated[
+        Path | None, typer.Option(help="A Lambda handler file that stands for any Lambda ARN.")
+    ] = None,
+    policy: Annotated[str, typer.Option(help="tiny, scripted:FILE or openai:URL.")] = "tiny",
+    seed: Annotated[int, typer.Option(help="Decides every draw of the policy.")] = 0,
+    region: Annotated[str, typer.Option(help="The Region it pretends to be in.")] = REGION,
+    account: Annotated[str, typer.Option(help="The account it pretends to be of.")] = ACCOUNT,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="KIND=RATE or OPERATION:KIND=RATE; kinds: 429 5xx reset lost slow expire."),
+    ] = None,
+    retry_ids: Annotated[str, typer.Option(help="Retried rollouts: renew or reuse their ids.")] = "renew",
+    fail_on: Annotated[
+        list[str] | None, typer.Option(help="What fails a job: no-sample, failed, lost, or none.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line on stdout when ready.")] = False,
+) -> None:
+    """Serve the SageMaker jobs API and the Job Runtime on this machine, until Ctrl-C."""
+    if retry_ids not in ("renew", "reuse"):
+        fail(f"--retry-ids {retry_ids!r} is neither renew nor reuse.")
+    if forwarder is not None and not forwarder.is_file():
+        fail(f"--forwarder {forwarder} is no file. Give the path of a handler.py.")
+    options = ServiceOptions(
+        state_dir=state,
+        port=port,
+        region=region,
+        account=account,
+        seed=seed,
+        policy=policy,
+        agents=read_agents(agent or ()),
+        forwarder=forwarder,
+        faults=read_faults(fault or (), seed),
+        retry_ids="reuse" if retry_ids == "reuse" else "renew",
+        fail_on=_fail_on(fail_on),
+    )
+    try:
+        asyncio.run(_serve(options, as_json))
+    except (StoreError, PolicyError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(
+            f"Port {port} cannot be used: {error.strerror}. Choose another with --port, or 0 for a free one."
+        )
+
+
+async def _serve(options: ServiceOptions, as_json: bool) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(options) as endpoint:
+        if as_json:
+            emit({"endpoint": endpoint, "pid": os.getpid()})
+        else:
+            progress.print(f"AgentRFT stand-in on [bold]{endpoint}[/]  (Ctrl-C ends it)\n")
+            progress.print(f"  export AWS_ENDPOINT_URL_SAGEMAKER={endpoint}", highlight=False)
+            progress.print(f"  export AWS_ENDPOINT_URL_SAGEMAKERJOBRUNTIME={endpoint}", highlight=False)
+        await stop.wait()
+
+
+def read_agents(specs: Iterable[str]) -> dict[str, str]:
+    """`URL` or `ARN=URL` options as a mapping; `*` stands for any ARN."""
+    agents = {}
+    for spec in specs:
+        arn, separator, url = spec.partition("=") if spec.startswith("arn:") else ("*", "=", spec)
+        if not separator or not url.startswith(("http://", "https://")):
+            fail(f"--agent {spec!r} is neither a URL nor ARN=URL. Example: --agent http://127.0.0.1:8080")
+        agents[arn] = url.rstrip("/")
+    return agents
+
+
+def read_faults(specs: Iterable[str], seed: int) -> Faults:
+    """`--fault` options as fault rates."""
+    faults = Faults(seed=seed)
+    for spec in specs:
+        try:
+            faults.add(spec)
+        except FaultError as error:
+            fail(f"--fault: {error}")
+    return faults
+
+
+def _fail_on(names: list[str] | None) -> frozenset[str]:
+    if names is None:
+        return frozenset({"no-sample"})
+    for name in names:
+        if name not in (*FAIL_ON, "none"):
+            fail(f"--fail-on {name!r} is unknown. Accepted: {', '.join(FAIL_ON)}, none.")
+    return frozenset(names) - {"none"}

@@ -1,0 +1,125 @@
+"""What a rehearsal will do, worked out and checked before anything is started."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.contract import Environment, Split, Task, TaskSource
+from adapters.runtime.plugins import PluginError, load_environment
+from rehearsal.policies.base import PolicyError, TrainablePolicy
+from rehearsal.service.models import make_policy
+
+BATCH = 32
+GROUP = 8
+EVALUATION_GROUP = 4
+KS = (1, 2, 4)
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class PlanError(ValueError):
+    """A wish that cannot be met; one sentence with the next act."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A rehearsal of one domain of one environment."""
+
+    environment: str
+    domain: str
+    policy: str
+    steps: int
+    seed: int
+    trains: bool
+    """False: the base policy is evaluated, and nothing else."""
+    out: Path
+    tasks: Mapping[Split, Sequence[Task]]
+    adapter_environ: Mapping[str, str]
+    """Variables that the adapter process gets besides the usual ones."""
+    notice: str | None
+    """Licence terms that were accepted."""
+
+    @property
+    def work(self) -> Path:
+        return self.out / "work"
+
+    def datasets(self) -> dict[Split, Path]:
+        """Write the splits as JSONL with one `prompt` column; the files."""
+        folder = self.work / "data"
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {}
+        for split, tasks in self.tasks.items():
+            files[split] = folder / f"{split}.jsonl"
+            lines = (json.dumps({"prompt": task.to_prompt()}, ensure_ascii=False) for task in tasks)
+            files[split].write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return files
+
+
+def make_plan(
+    *,
+    environment: str,
+    domain: str | None,
+    policy: str,
+    steps: int,
+    seed: int,
+    out: Path,
+    sop_bench: Path | None,
+    accept_license: bool,
+    train_under_owners_license: bool,
+) -> Plan:
+    """Check every option against what is there.
+
+    Raises:
+        PlanError: names the option, what is wrong with it, and what to do.
+    """
+    variables = _sop_bench_variables(environment, sop_bench, accept_license)
+    source = _source(environment, variables)
+    name = domain or source.list_domains()[0]
+    try:
+        tasks = {split: source.tasks(name, split) for split in SPLITS}
+    except ValueError as error:
+        raise PlanError(f"--domain: {error}") from None
+    notice = source.license_notice(name)
+    if notice and not accept_license:
+        raise PlanError(f"{notice} Read it, then accept it with --accept-license.")
+    return Plan(
+        environment=environment,
+        domain=name,
+        policy=policy,
+        steps=steps,
+        seed=seed,
+        trains=_is_trainable(policy) and steps > 0 and (notice is None or train_under_owners_license),
+        out=out,
+        tasks=tasks,
+        adapter_environ=variables,
+        notice=notice,
+    )
+
+
+def _sop_bench_variables(environment: str, checkout: Path | None, accepted: bool) -> dict[str, str]:
+    if checkout is None:
+        return {}
+    if environment != "sop":
+        raise PlanError(f"--sop-bench belongs to the environment sop, not to {environment!r}.")
+    if not checkout.is_dir():
+        raise PlanError(f"--sop-bench {checkout} is no folder. Give the path of a SOP-Bench checkout.")
+    variables = {"MTRL_SOP_BENCH": str(checkout.resolve())}
+    return variables | {"MTRL_SOP_BENCH_LICENSE": "accepted"} if accepted else variables
+
+
+def _source(name: str, variables: Mapping[str, str]) -> TaskSource:
+    try:
+        environment: Environment = load_environment(name, variables)
+    except PluginError as error:
+        hint = " Here: --accept-license." if "MTRL_SOP_BENCH_LICENSE" in str(error) else ""
+        raise PlanError(f"{error}{hint}") from None
+    if not isinstance(environment, TaskSource):
+        raise PlanError(f"The environment {name!r} brings no tasks of its own, so it cannot be rehearsed.")
+    return environment
+
+
+def _is_trainable(policy: str) -> bool:
+    try:
+        return isinstance(make_policy(policy), TrainablePolicy)
+    except PolicyError as error:
+        raise PlanError(f"--policy: {error}") from None

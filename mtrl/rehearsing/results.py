@@ -1,0 +1,102 @@
+"""What a rehearsal measured: scores from the adapter's own log, rewards from the service's metrics.
+
+The score never goes to the service, so it is read where it is made: in the adapter's rollout lines.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from mtrl.rehearsing.processes import read_json_lines
+from rehearsal.trainer.pass_at_k import mean_pass_at_k
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One evaluation of a policy on the held-out split; every number from single rollouts."""
+
+    score: float
+    """Mean external score, in [0, 1]."""
+    reward: float
+    pass_at_k: dict[int, float]
+    """By k: the share of tasks of which at least one in k rollouts scores 1 (unbiased estimate)."""
+    fields: dict[str, float] = field(default_factory=dict)
+    """By field of the answer: the share of rollouts that got it right."""
+    stop_reasons: dict[str, int] = field(default_factory=dict)
+    turns: dict[int, int] = field(default_factory=dict)
+    rollouts: int = 0
+    tasks: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "score": self.score,
+            "reward": self.reward,
+            "pass_at_k": {str(k): value for k, value in self.pass_at_k.items()},
+            "fields": self.fields,
+            "stop_reasons": self.stop_reasons,
+            "rollouts": self.rollouts,
+            "tasks": self.tasks,
+        }
+
+
+class RolloutLog:
+    """The rollout lines of an adapter's log, by job name."""
+
+    def __init__(self, log: Path) -> None:
+        self._lines: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        for line in read_json_lines(log):
+            if line.get("event") == "rollout":
+                self._lines[line["job_name"]].append(line)
+
+    @property
+    def total(self) -> int:
+        return sum(map(len, self._lines.values()))
+
+    def stop_reasons(self) -> dict[str, int]:
+        return dict(Counter(str(line["stop_reason"]) for lines in self._lines.values() for line in lines))
+
+    def evaluation(self, job: str, ks: Sequence[int]) -> Evaluation:
+        """The evaluation job's figures. Rollouts of one task share the front part of their id."""
+        lines = self._lines[job]
+        groups: dict[str, list[float]] = defaultdict(list)
+        for line in lines:
+            groups[_task_of(line["rollout_id"])].append(float(line.get("Score", 0.0)))
+        counts = [(len(scores), sum(score >= 1.0 for score in scores)) for scores in groups.values()]
+        return Evaluation(
+            score=fmean(float(line.get("Score", 0.0)) for line in lines),
+            reward=fmean(float(line.get("Reward", 0.0)) for line in lines),
+            pass_at_k={k: mean_pass_at_k(counts, k) for k in ks if all(k <= n for n, _ in counts)},
+            fields=_field_accuracy(lines),
+            stop_reasons=dict(Counter(str(line["stop_reason"]) for line in lines)),
+            turns=dict(sorted(Counter(int(line["Turns"]) for line in lines).items())),
+            rollouts=len(lines),
+            tasks=len(groups),
+        )
+
+    def training_scores(self, job: str) -> dict[int, float]:
+        """The mean external score of each training step's rollouts, by step from 1."""
+        steps: dict[int, list[float]] = defaultdict(list)
+        for line in self._lines[job]:
+            phase, step, *_ = line["rollout_id"].split("-")
+            if phase == "train":
+                steps[int(step) + 1].append(float(line.get("Score", 0.0)))
+        return {step: fmean(scores) for step, scores in sorted(steps.items())}
+
+    def disagreements(self) -> int:
+        """Rollouts whose reward says success while the score is 0."""
+        return sum(bool(line["RewardScoreDisagreement"]) for lines in self._lines.values() for line in lines)
+
+
+def _task_of(rollout_id: str) -> str:
+    return "-".join(rollout_id.split("-")[:3])
+
+
+def _field_accuracy(lines: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    right: dict[str, list[bool]] = defaultdict(list)
+    for line in lines:
+        for name, correct in line["score_fields"].items():
+            right[name].append(bool(correct))
+    return {name: fmean(values) for name, values in right.items()}

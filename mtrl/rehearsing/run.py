@@ -1,0 +1,172 @@
+"""Runs a rehearsal: base evaluation, training, trained evaluation; then writes what was measured."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from mtrl.console import progress as console
+from mtrl.rehearsing.jobs import JobsClient
+from mtrl.rehearsing.plan import BATCH, EVALUATION_GROUP, GROUP, KS, Plan
+from mtrl.rehearsing.processes import adapter, free_port, read_json_lines, service
+from mtrl.rehearsing.results import Evaluation, RolloutLog
+
+BASE, TRAIN, TRAINED = "base-evaluation", "training", "trained-evaluation"
+
+EVALUATION = {
+    "eval_group_size": str(EVALUATION_GROUP),
+    "pass_k_values": json.dumps(list(KS)),
+    # The settings that the policy is trained and would be served at; temperature 0 would flatter it.
+    "temperature": "1.0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a rehearsal measured, and where it lies."""
+
+    plan: Plan
+    seconds: float
+    training_seconds: float
+    base: Evaluation
+    trained: Evaluation | None
+    history: list[dict[str, Any]]
+    transcripts: list[dict[str, Any]]
+    rollouts: int
+    stop_reasons: dict[str, int]
+    disagreements: int
+    jobs: list[dict[str, Any]]
+
+
+def rehearse(plan: Plan) -> Rehearsal:
+    """Run the plan.
+
+    Raises:
+        ProcessError, JobFailed: a process or a job of the rehearsal failed.
+    """
+    started = time.monotonic()
+    shutil.rmtree(plan.work, ignore_errors=True)
+    datasets = plan.datasets()
+    logs, archive, outputs = plan.work / "adapter.log", plan.work / "transcripts", plan.work / "jobs"
+    with _processes(plan, logs, archive) as endpoint, _bars() as bars:
+        client = JobsClient(endpoint, outputs)
+        done = _Counter(logs)
+        expected = len(plan.tasks["test"]) * EVALUATION_GROUP
+        bar = bars.add_task("evaluate base policy", total=expected, note="")
+        jobs = [client.evaluate(BASE, datasets["test"], EVALUATION, None, done.on(bars, bar, BASE))]
+        if plan.trains:
+            jobs.append(_train(plan, client, bars, datasets))
+            package = jobs[-1]["JobConfigDocument"]["ServiceOutput"]["OutputModelPackageArn"]
+            bar = bars.add_task("evaluate trained policy", total=expected, note="")
+            tick = done.on(bars, bar, TRAINED)
+            jobs.append(client.evaluate(TRAINED, datasets["test"], EVALUATION, package, tick))
+        history = client.metrics(TRAIN) if plan.trains else []
+    return _measure(plan, RolloutLog(logs), archive, history, jobs, time.monotonic() - started)
+
+
+def _train(plan: Plan, client: JobsClient, bars: Progress, datasets: Any) -> dict[str, Any]:
+    bar = bars.add_task("train", total=plan.steps, note="")
+
+    def tick(job: dict[str, Any]) -> None:
+        at = job["JobConfigDocument"].get("ServiceOutput", {}).get("ProgressInfo", {}).get("CurrentStep", 0)
+        metrics = client.metrics(TRAIN)[-1:]
+        reward = f"reward {metrics[0]['rollout/reward/mean']:.2f}" if metrics else ""
+        bars.update(bar, completed=at, note=reward)
+
+    hyperparameters = {
+        "global_batch_size": BATCH,
+        "group_size": GROUP,
+        "max_steps": plan.steps,
+        "max_epochs": 30,
+        "val_every": 5,
+        "loss_fn": "importance_sampling",
+        "pass_k_values": [1],
+    }
+    channels = {"train": datasets["train"], "validation": datasets["validation"]}
+    return client.train(TRAIN, channels, hyperparameters, tick)
+
+
+class _Counter:
+    """Counts finished rollouts of a job in the adapter's log, reading only what is new."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def on(self, bars: Progress, bar: TaskID, job: str) -> Callable[[dict[str, Any]], None]:
+        marker, offset, seen = f'"job_name":"{job}"'.encode(), 0, 0
+
+        def tick(_: dict[str, Any]) -> None:
+            nonlocal offset, seen
+            with self._log.open("rb") as log:
+                log.seek(offset)
+                data = log.read()
+            offset += len(data)
+            seen += data.count(marker)
+            bars.update(bar, completed=seen)
+
+        return tick
+
+
+@contextmanager
+def _processes(plan: Plan, logs: Path, archive: Path) -> Iterator[str]:
+    """The adapter first, since the service must know its URL; so the service's port is chosen before."""
+    port = free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    options = ["--policy", plan.policy, "--seed", str(plan.seed)]
+    with (
+        adapter(plan.environment, endpoint, archive, plan.adapter_environ, logs) as url,
+        service(port, url, plan.work / "state", options, plan.work / "service.log") as served,
+    ):
+        yield served
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description:24}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as bars:
+        yield bars
+
+
+def _measure(
+    plan: Plan,
+    log: RolloutLog,
+    archive: Path,
+    history: list[dict[str, Any]],
+    jobs: list[dict[str, Any]],
+    seconds: float,
+) -> Rehearsal:
+    scores = log.training_scores(TRAIN)
+    for line in history:
+        # Ours, beside the service's names: it is measured in the adapter and never sent.
+        line["rehearsal/score/mean"] = scores.get(line["step"], 0.0)
+    transcripts = [
+        {"phase": job, **record}
+        for job in (BASE, TRAIN, TRAINED)
+        if (archive / f"{job}.jsonl").exists()
+        for record in read_json_lines(archive / f"{job}.jsonl")
+    ]
+    return Rehearsal(
+        plan=plan,
+        seconds=seconds,
+        training_seconds=sum(line["timing_s/step"] + line.get("timing_s/eval", 0.0) for line in history),
+        base=log.evaluation(BASE, KS),
+        trained=log.evaluation(TRAINED, KS) if plan.trains else None,
+        history=history,
+        transcripts=transcripts,
+        rollouts=log.total,
+        stop_reasons=log.stop_reasons(),
+        disagreements=log.disagreements(),
+        jobs=jobs,
+    )

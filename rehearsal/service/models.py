@@ -1,0 +1,69 @@
+"""Model packages: the trained parameters that a job leaves behind and a later job starts from."""
+
+from typing import Any
+
+import numpy as np
+
+from rehearsal.policies.base import PolicyError, ServedPolicy, TrainablePolicy
+from rehearsal.policies.openai import OpenAIPolicy
+from rehearsal.policies.scripted import ScriptedPolicy
+from rehearsal.policies.tiny import TinyPolicy
+from rehearsal.service.state.store import Store
+
+_TABLE = "model_packages"
+
+
+class Models:
+    """Makes policies: the base that the stand-in was started with, or a trained package of it."""
+
+    def __init__(self, store: Store, base: str) -> None:
+        self._store = store
+        self._base = base
+        make_policy(base)  # a wrong specification is found when the stand-in starts, not in a job
+
+    def policy(self, package_arn: str | None) -> ServedPolicy:
+        """A fresh policy for one job.
+
+        Raises:
+            PolicyError: the package is unknown, or was trained from another kind of policy.
+        """
+        policy = make_policy(self._base)
+        if package_arn is None:
+            return policy
+        package = self._store.get(_TABLE, package_arn)
+        if package is None:
+            raise PolicyError(f"There is no model package {package_arn}. Train one first.")
+        if not isinstance(policy, TrainablePolicy) or package["base"] != self._base:
+            raise PolicyError(
+                f"{package_arn} was trained from policy {package['base']!r}, not {self._base!r}."
+            )
+        policy.load(np.array(package["parameters"]))
+        return policy
+
+    def register(self, group_arn: str, policy: ServedPolicy, job_arn: str) -> str:
+        """Store the policy as the next version in a model package group; returns the package ARN."""
+        prefix = group_arn.replace(":model-package-group/", ":model-package/", 1)
+        taken = sum(arn.rsplit("/", 1)[0] == prefix for arn in self._store.all(_TABLE))
+        arn = f"{prefix}/{taken + 1}"
+        parameters: list[float] = []
+        if isinstance(policy, TrainablePolicy):
+            parameters = policy.parameters.tolist()
+        package: dict[str, Any] = {"base": self._base, "parameters": parameters, "job": job_arn}
+        self._store.put(_TABLE, arn, package)
+        return arn
+
+
+def make_policy(spec: str) -> ServedPolicy:
+    """A policy from `tiny`, `scripted:FILE` or `openai:URL`.
+
+    Raises:
+        PolicyError: says what is wrong and what is accepted.
+    """
+    kind, _, argument = spec.partition(":")
+    if kind == "tiny" and not argument:
+        return TinyPolicy()
+    if kind == "scripted" and argument:
+        return ScriptedPolicy.from_file(argument)
+    if kind == "openai" and argument:
+        return OpenAIPolicy(argument)
+    raise PolicyError(f"Unknown policy {spec!r}. Accepted: tiny, scripted:FILE, openai:URL.")

@@ -1,0 +1,33 @@
+"""What one instance of the stand-in is started with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from rehearsal.service.faults import Faults
+
+REGION = "us-west-2"
+ACCOUNT = "111122223333"
+"""The account number that AWS documentation uses for examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """Options of `mtrl service`. The host is always loopback: there is no real authentication here."""
+
+    state_dir: Path
+    port: int = 0
+    region: str = REGION
+    account: str = ACCOUNT
+    seed: int = 0
+    policy: str = "tiny"
+    """`tiny`, `scripted:FILE` or `openai:URL`."""
+    agents: Mapping[str, str] = field(default_factory=dict)
+    """Agent runtime ARN, or `*` for any, to the URL that is invoked for it."""
+    forwarder: Path | None = None
+    faults: Faults = field(default_factory=Faults)
+    retry_ids: Literal["reuse", "renew"] = "renew"
+    """Whether a retried rollout keeps its id; what the service does is not documented."""
+    fail_on: frozenset[str] = frozenset({"no-sample"})
+    """What fails a whole job: `no-sample` (as the service does), `failed`, `lost`."""

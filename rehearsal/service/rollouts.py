@@ -1,0 +1,173 @@
+"""Sends rollouts to the agent: concurrency, timeout, retries, and what came back."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rehearsal.service.agents import Agent, AgentError
+from rehearsal.service.options import ServiceOptions
+from rehearsal.service.state.trajectories import Trajectories, Trajectory
+from rehearsal.service.wire.job_runtime import hash_seed
+
+RETRY_PAUSE_SECONDS = 0.2
+
+
+class RolloutFailed(Exception):
+    """A rollout that fails the whole job; the text is the job's FailureReason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the rollouts of one phase are sampled and bounded."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    concurrency: int
+    timeout: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One rollout to make: which prompt, and which member of its group."""
+
+    phase: Literal["train", "val", "eval"]
+    step: int
+    prompt_index: int
+    prompt: str
+    member: int
+
+    @property
+    def group(self) -> str:
+        return f"{self.phase}-{self.step:05d}-{self.prompt_index:05d}"
+
+    @property
+    def rollout_id(self) -> str:
+        return f"{self.group}-{self.member:02d}"
+
+
+@dataclass(slots=True)
+class Finished:
+    """A rollout that will not change any more."""
+
+    ticket: Ticket
+    trajectory: Trajectory
+    status: Literal["ready", "failed", "lost"]
+    seconds: float
+    retries: int
+
+
+class RolloutSender:
+    """Sends the rollouts of one job."""
+
+    def __init__(
+        self,
+        options: ServiceOptions,
+        endpoint: str,
+        trajectories: Trajectories,
+        agent: Agent,
+        job_arn: str,
+        policy: Any,
+    ) -> None:
+        self._options = options
+        self._endpoint = endpoint
+        self._trajectories = trajectories
+        self._agent = agent
+        self._job_arn = job_arn
+        self._policy = policy
+
+    async def send(self, tickets: Sequence[Ticket], sampling: Sampling) -> list[Finished]:
+        """Make all rollouts, in the order of `tickets`.
+
+        Raises:
+            RolloutFailed: a rollout ended in a way that costs the whole job (`fail_on`).
+        """
+        places = asyncio.Semaphore(sampling.concurrency)
+        tasks = [asyncio.create_task(self._one(ticket, sampling, places)) for ticket in tickets]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _one(self, ticket: Ticket, sampling: Sampling, places: asyncio.Semaphore) -> Finished:
+        async with places:
+            started = time.monotonic()
+            problem = ""
+            trajectory = self._open(ticket, ticket.rollout_id)
+            for attempt in range(sampling.attempts):
+                if attempt:
+                    await asyncio.sleep(RETRY_PAUSE_SECONDS * attempt)
+                    trajectory = self._again(ticket, trajectory, attempt)
+                problem, retryable = await self._attempt(ticket, trajectory, sampling)
+                if trajectory.rewards is not None or trajectory.state == "failed" or not retryable:
+                    break
+            status = _status(trajectory)
+            self._trajectories.close(trajectory)
+            self._judge(status, trajectory, problem)
+            return Finished(ticket, trajectory, status, time.monotonic() - started, attempt)
+
+    async def _attempt(self, ticket: Ticket, trajectory: Trajectory, sampling: Sampling) -> tuple[str, bool]:
+        """Invoke the agent, and wait until the trajectory is settled. Returns a problem, and if to retry."""
+        settled = asyncio.Event()
+        trajectory.settled = settled.set
+        deadline = time.monotonic() + sampling.timeout
+        try:
+            await self._agent.invoke(self._payload(ticket, trajectory, sampling), timeout=sampling.timeout)
+        except AgentError as error:
+            return str(error), error.retryable
+        try:  # an agent that only took the rollout on reports when it is done
+            if trajectory.rewards is None and trajectory.state in ("open", "ready"):
+                await asyncio.wait_for(settled.wait(), max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            return f"no reward within {sampling.timeout:g} s", True
+        return "", False
+
+    def _payload(self, ticket: Ticket, trajectory: Trajectory, sampling: Sampling) -> dict[str, Any]:
+        return {
+            "prompt": ticket.prompt,
+            "metadata": {
+                "jobArn": self._job_arn,
+                "rolloutId": trajectory.id,
+                "endpoint": self._endpoint,
+                "region": self._options.region,
+            },
+            "inferenceParams": {
+                "temperature": sampling.temperature,
+                "topP": sampling.top_p,
+                "maxTokens": sampling.max_tokens,
+            },
+        }
+
+    def _open(self, ticket: Ticket, rollout_id: str) -> Trajectory:
+        phase = ("train", "val", "eval").index(ticket.phase)
+        seed = hash_seed(self._options.seed, phase, ticket.step, ticket.prompt_index, ticket.member)
+        return self._trajectories.open(self._job_arn, rollout_id, seed, self._policy)
+
+    def _again(self, ticket: Ticket, trajectory: Trajectory, attempt: int) -> Trajectory:
+        self._trajectories.count(self._job_arn, "rollout_retries")
+        if self._options.retry_ids == "reuse":
+            return trajectory
+        self._trajectories.close(trajectory)
+        return self._open(ticket, f"{ticket.rollout_id}-r{attempt}")
+
+    def _judge(self, status: str, trajectory: Trajectory, problem: str) -> None:
+        fail_on = self._options.fail_on
+        if status == "lost" and not trajectory.turns and "no-sample" in fail_on:
+            raise RolloutFailed(
+                f"No sampling requests were received for this rollout ({trajectory.id}). {problem}".strip()
+            )
+        if status == "failed" and "failed" in fail_on:
+            raise RolloutFailed(f"The agent signaled that the trajectory failed ({trajectory.id}).")
+        if status == "lost" and "lost" in fail_on:
+            raise RolloutFailed(f"Rollout {trajectory.id} ended without a reward. {problem}".strip())
+
+
+def _status(trajectory: Trajectory) -> Literal["ready", "failed", "lost"]:
+    if trajectory.state == "failed":
+        return "failed"
+    return "ready" if trajectory.rewards is not None else "lost"

@@ -1,0 +1,362 @@
+"""Runs jobs: data in, rollouts out, updates, validation, model package.
+
+Everything that a restart needs (step, parameters, optimizer) is in the job's `runner_state` after each
+step, so a killed process goes on with the step that it was in.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rehearsal.policies.base import PolicyError, ServedPolicy, TrainablePolicy
+from rehearsal.service.agents import AgentError, Agents
+from rehearsal.service.data import DataError, Output, check_prompts, read_prompts
+from rehearsal.service.models import Models
+from rehearsal.service.options import ServiceOptions
+from rehearsal.service.rollouts import Finished, RolloutFailed, RolloutSender, Sampling, Ticket
+from rehearsal.service.state.jobs import JobRecord, Jobs
+from rehearsal.service.state.trajectories import Trajectories
+from rehearsal.service.wire.job_runtime import hash_seed
+from rehearsal.trainer.hyperparameters import EvaluationHyperparameters, TrainingHyperparameters
+from rehearsal.trainer.metrics import by_group, evaluation_metrics, training_metrics
+from rehearsal.trainer.optimizer import Adam
+from rehearsal.trainer.results import TrajectoryResult
+from rehearsal.trainer.update import Experience, update
+
+
+class StopRequested(Exception):
+    """StopJob was called."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one job runs with."""
+
+    record: JobRecord
+    policy: ServedPolicy
+    sender: RolloutSender
+    output: Output
+    where: str
+    """The URI below which this job writes."""
+    channels: dict[str, list[str]]
+
+
+class Runner:
+    """Starts a task for each job, and resumes the unfinished ones of an earlier process."""
+
+    def __init__(
+        self,
+        options: ServiceOptions,
+        jobs: Jobs,
+        trajectories: Trajectories,
+        models: Models,
+        agents: Agents,
+    ) -> None:
+        self._options = options
+        self._jobs = jobs
+        self._trajectories = trajectories
+        self._models = models
+        self._agents = agents
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.endpoint = ""
+        """This service's own URL, which rollout requests name; set when the port is known."""
+        jobs.on_created = self.start
+
+    def resume(self) -> None:
+        """Go on with the jobs that were unfinished when the last process ended."""
+        for record in self._jobs.unfinished():
+            if record.runner_state:
+                self._jobs.advance(record, "Restarting", "The service was restarted.")
+            self.start(record)
+
+    def start(self, record: JobRecord) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(record))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Leave running jobs as they are: the next process resumes them."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._agents.close()
+
+    async def _run(self, record: JobRecord) -> None:
+        policy: ServedPolicy | None = None
+        try:
+            policy = self._models.policy(
+                record.document.get("ModelPackageConfig", {}).get("InputModelPackageArn")
+            )
+            run = await self._prepare(record, policy)
+            if record.category == "AgentRFT":
+                await _Training(self._jobs, self._trajectories, self._options).run(run)
+                self._publish(run)
+            else:
+                await _Evaluation(self._jobs, self._trajectories).run(run)
+            self._jobs.advance(record, "Uploading")
+            self._jobs.finish(record, "Completed")
+        except StopRequested:
+            self._jobs.finish(record, "Stopped")
+        except (DataError, AgentError, PolicyError, RolloutFailed) as error:
+            self._jobs.finish(record, "Failed", reason=str(error))
+        except Exception as error:  # a defect of ours must end the job, not hang its waiter
+            self._jobs.finish(record, "Failed", reason=f"Internal error: {type(error).__name__}: {error}")
+            raise  # and stay visible in this process's log
+        finally:
+            self._record_counts(record)
+            if policy is not None:
+                await policy.close()
+
+    async def _prepare(self, record: JobRecord, policy: ServedPolicy) -> _Run:
+        self._jobs.advance(record, "Downloading")
+        agent = self._agents.resolve(record.document["AgentConfig"])
+        channels = {}
+        for channel in record.document["InputDataConfig"]:
+            source = channel["DataSource"].get("S3DataSource")
+            if source is None:
+                raise DataError("The stand-in reads S3DataSource channels only, not DatasetSource.")
+            channels[channel["ChannelName"]] = await asyncio.to_thread(read_prompts, source["S3Uri"])
+        where = f"{record.document['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{record.name}"
+        sender = RolloutSender(self._options, self.endpoint, self._trajectories, agent, record.arn, policy)
+        return _Run(record, policy, sender, Output(), where, channels)
+
+    def _publish(self, run: _Run) -> None:
+        group = run.record.document["ModelPackageConfig"]["OutputModelPackageGroupArn"]
+        package = self._models.register(group, run.policy, run.record.arn)
+        self._jobs.progress(run.record, service_output={"OutputModelPackageArn": package})
+
+    def _record_counts(self, record: JobRecord) -> None:
+        counts: dict[str, int] = dict(self._trajectories.counts.get(record.arn, {}))
+        self._jobs.progress(record, runner_state={"counts": counts})
+
+
+class _Training:
+    """The training loop of one job."""
+
+    def __init__(self, jobs: Jobs, trajectories: Trajectories, options: ServiceOptions) -> None:
+        self._jobs = jobs
+        self._trajectories = trajectories
+        self._seed = options.seed
+
+    async def run(self, run: _Run) -> None:
+        record = run.record
+        hp = TrainingHyperparameters.from_document(
+            record.document["TrainingConfig"].get("HyperParameters", {})
+        )
+        prompts = _channel(run, "train")
+        check_prompts(prompts, hp.global_batch_size)
+        per_epoch = max(1, len(prompts) // hp.global_batch_size)
+        total = min(hp.max_steps, hp.max_epochs * per_epoch)
+        adam = Adam(run.policy.parameters.size, hp) if isinstance(run.policy, TrainablePolicy) else None
+        start = _restore(record, run.policy, adam)
+        note = "" if adam else "This policy cannot be trained: rollouts and rewards only."
+        self._jobs.advance(record, "Training", note)
+        for step in range(start, total):
+            if self._jobs.stop_requested(record):
+                raise StopRequested
+            batch = self._batch(prompts, step, hp.global_batch_size, per_epoch)
+            metrics = await self._step(run, hp, adam, step, batch, per_epoch)
+            if "validation" in run.channels and hp.val_every and _is_due(step, total, hp.val_every):
+                metrics |= await self._validate(run, hp, step)
+            await asyncio.to_thread(_append_metrics, run, step + 1, metrics)
+            self._save(run, adam, step + 1, total, per_epoch, metrics, hp)
+
+    def _batch(self, prompts: Sequence[str], step: int, size: int, per_epoch: int) -> list[int]:
+        """Indices of the step's prompts: each epoch is one seeded shuffle."""
+        epoch, at = divmod(step, per_epoch)
+        order = list(range(len(prompts)))
+        random.Random(hash_seed(self._seed, epoch)).shuffle(order)  # noqa: S311 - order, not secrets
+        return order[at * size : (at + 1) * size]
+
+    async def _step(
+        self,
+        run: _Run,
+        hp: TrainingHyperparameters,
+        adam: Adam | None,
+        step: int,
+        batch: Sequence[int],
+        per_epoch: int,
+    ) -> dict[str, float]:
+        started = time.monotonic()
+        prompts = run.channels["train"]
+        tickets = [Ticket("train", step, i, prompts[i], m) for i in batch for m in range(hp.group_size)]
+        finished = await run.sender.send(tickets, _training_sampling(hp))
+        rolled = time.monotonic()
+        results = [_result(each) for each in finished]
+        experience = _experience(finished)
+        if adam is not None and isinstance(run.policy, TrainablePolicy):
+            shares = update(run.policy, experience, hp, adam)
+        else:
+            shares = [[np.zeros(len(member.traces)) for member in group] for group in experience]
+        now = time.monotonic()
+        for each in finished:
+            self._trajectories.forget(each.trajectory)
+        return training_metrics(
+            results,
+            shares,
+            timings={"step": now - started, "rollout": rolled - started, "training": now - rolled},
+            counters={"epoch": step // per_epoch, "global_step": step + 1, "learning_rate": hp.learning_rate},
+        )
+
+    async def _validate(self, run: _Run, hp: TrainingHyperparameters, step: int) -> dict[str, float]:
+        """One greedy rollout of each validation prompt, as the service does."""
+        started = time.monotonic()
+        tickets = [Ticket("val", step, i, p, 0) for i, p in enumerate(run.channels["validation"])]
+        sampling = Sampling(
+            temperature=0.0,
+            top_p=1.0,
+            max_tokens=hp.val_sampling_max_tokens,
+            concurrency=hp.rollout_max_concurrency,
+            timeout=hp.rollout_timeout,
+            attempts=hp.rollout_max_retries,
+        )
+        finished = await run.sender.send(tickets, sampling)
+        for each in finished:
+            self._trajectories.forget(each.trajectory)
+        metrics = evaluation_metrics(
+            [_result(each) for each in finished],
+            prefix="val",
+            pass_k_values=hp.pass_k_values,
+            success_threshold=hp.success_threshold,
+        )
+        return {**metrics, "timing_s/eval": time.monotonic() - started}
+
+    def _save(
+        self,
+        run: _Run,
+        adam: Adam | None,
+        step: int,
+        total: int,
+        per_epoch: int,
+        metrics: dict[str, float],
+        hp: TrainingHyperparameters,
+    ) -> None:
+        state: dict[str, Any] = {"step": step}
+        if adam is not None and isinstance(run.policy, TrainablePolicy):
+            state |= {"parameters": run.policy.parameters.tolist(), "adam": adam.state()}
+            if step == total or (hp.val_every and step % hp.val_every == 0):
+                body = json.dumps(state).encode()
+                run.output.write_bytes(run.where, f"checkpoints/step-{step:05d}.json", body)
+        progress = {
+            "MaxEpoch": -(-total // per_epoch),
+            "StepsPerEpoch": per_epoch,
+            "CurrentEpoch": (step - 1) // per_epoch + 1,
+            "CurrentStep": step,
+            "MaxSteps": total,
+        }
+        usage = _add_usage(run.record, metrics.get("training/total_tokens", 0.0))
+        output = {"ProgressInfo": progress, "BillableTokenUsage": usage}
+        self._jobs.progress(run.record, service_output=output, runner_state=state)
+
+
+class _Evaluation:
+    """An evaluation job: every prompt, a group of rollouts, no update."""
+
+    def __init__(self, jobs: Jobs, trajectories: Trajectories) -> None:
+        self._jobs = jobs
+        self._trajectories = trajectories
+
+    async def run(self, run: _Run) -> None:
+        record = run.record
+        hp = EvaluationHyperparameters.from_document(
+            record.document["EvaluationConfig"].get("HyperParameters", {})
+        )
+        prompts = _channel(run, "evaluation")
+        check_prompts(prompts, 1)
+        self._jobs.advance(record, "Evaluating")
+        if self._jobs.stop_requested(record):
+            raise StopRequested
+        tickets = [
+            Ticket("eval", 0, i, p, m) for i, p in enumerate(prompts) for m in range(hp.eval_group_size)
+        ]
+        sampling = Sampling(
+            temperature=hp.temperature,
+            top_p=hp.sampling_top_p,
+            max_tokens=hp.sampling_max_tokens,
+            concurrency=hp.rollout_max_concurrency,
+            timeout=hp.rollout_timeout,
+            attempts=hp.rollout_max_retries,
+        )
+        finished = await run.sender.send(tickets, sampling)
+        for each in finished:
+            self._trajectories.forget(each.trajectory)
+        metrics = evaluation_metrics(
+            [_result(each) for each in finished],
+            prefix="eval",
+            pass_k_values=hp.pass_k_values,
+            success_threshold=hp.success_threshold,
+        )
+        await asyncio.to_thread(_append_metrics, run, 0, metrics)
+        self._jobs.progress(record, runner_state={"metrics": metrics})
+
+
+def _channel(run: _Run, name: str) -> list[str]:
+    if name not in run.channels:
+        raise DataError(f"InputDataConfig has no channel {name!r}; it has {', '.join(run.channels)}.")
+    return run.channels[name]
+
+
+def _is_due(step: int, total: int, every: int) -> bool:
+    return (step + 1) % every == 0 or step + 1 == total
+
+
+def _training_sampling(hp: TrainingHyperparameters) -> Sampling:
+    return Sampling(
+        temperature=hp.temperature,
+        top_p=hp.sampling_top_p,
+        max_tokens=hp.sampling_max_tokens,
+        concurrency=hp.rollout_max_concurrency,
+        timeout=hp.rollout_timeout,
+        attempts=hp.rollout_max_retries,
+    )
+
+
+def _restore(record: JobRecord, policy: ServedPolicy, adam: Adam | None) -> int:
+    """The step to go on with: 0, or the one that an earlier process was in."""
+    state = record.runner_state
+    if adam is not None and isinstance(policy, TrainablePolicy) and "parameters" in state:
+        policy.load(np.array(state["parameters"]))
+        adam.restore(state["adam"])
+    return int(state.get("step", 0))
+
+
+def _result(finished: Finished) -> TrajectoryResult:
+    turns = finished.trajectory.turns
+    return TrajectoryResult(
+        rollout_id=finished.trajectory.id,
+        group=finished.ticket.group,
+        rewards=finished.trajectory.rewards or () if finished.status == "ready" else (),
+        status=finished.status,
+        turns=len(turns),
+        prompt_tokens=sum(turn.prompt_tokens for turn in turns),
+        response_tokens=sum(turn.completion_tokens for turn in turns),
+        logprob_mean=float(np.mean([turn.logprob for turn in turns])) if turns else 0.0,
+        seconds=finished.seconds,
+    )
+
+
+def _experience(finished: Sequence[Finished]) -> list[list[Experience]]:
+    """What is trained on, in the groups and the order of `by_group`."""
+    by_id = {each.trajectory.id: each for each in finished}
+    groups = by_group([_result(each) for each in finished])
+    return [[_member(by_id[result.rollout_id], result) for result in group] for group in groups]
+
+
+def _member(finished: Finished, result: TrajectoryResult) -> Experience:
+    turns = finished.trajectory.turns
+    return Experience(result.rewards, [turn.trace for turn in turns], [turn.logprob for turn in turns])
+
+
+def _append_metrics(run: _Run, step: int, metrics: dict[str, float]) -> None:
+    run.output.append_line(run.where, "metrics.jsonl", json.dumps({"step": step, **metrics}))
+
+
+def _add_usage(record: JobRecord, tokens: float) -> dict[str, int]:
+    usage = record.service_output.get("BillableTokenUsage") or {}
+    return {"TrainTokenCount": int(usage.get("TrainTokenCount", 0) + tokens)}

@@ -1,0 +1,1 @@
+"""What the stand-in remembers: the store and the jobs in it. It knows nothing of HTTP."""
