@@ -6,6 +6,7 @@ file knows the layout.
 """
 
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,10 +108,13 @@ def _columns(metadata: dict[str, Any], key: str, path: Path, *, optional: bool =
 
 
 def _rows(path: Path) -> tuple[list[str], tuple[Mapping[str, str], ...]]:
-    reader = csv.DictReader(_text(path).splitlines(keepends=True), restval="")
-    columns = list(reader.fieldnames or [])
-    # A row with more cells than the header has the rest under None; there is no column to put it in.
-    rows = tuple({column: row[column] for column in columns} for row in reader)
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), restval="")
+    try:
+        columns = list(reader.fieldnames or [])
+        # A row with more cells than the header has the rest under None; there is no column to put it in.
+        rows = tuple({column: row[column] for column in columns} for row in reader)
+    except csv.Error as error:
+        raise ValueError(f"{path}: is not valid CSV: {error}. Correct the file.") from None
     if not rows:
         raise ValueError(f"{path}: has no rows. Give it a header and one row a task.")
     return columns, rows

@@ -5,8 +5,10 @@ and in any order of calls. Replay after a crash, and comparing rollouts of one g
 """
 
 import asyncio
+import datetime
 import hashlib
 import importlib.util
+import json
 import random
 import sys
 import threading
@@ -44,12 +46,12 @@ class Toolbox:
 
     def _locked(self, name: str, arguments: dict[str, Any]) -> ToolResult:
         with self._lock:
-            if self._chance is not None:
-                self._chance.seed(_seed(self._domain, name, arguments))
             return self._call(name, arguments)
 
     def _call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
         try:
+            if self._chance is not None:
+                self._chance.seed(_seed(self._domain, name, arguments))
             result = self._manager.process_tool_call(name, arguments)
             return ToolResult(_json(result))
         # A tool of the folder is foreign code: whatever it raises is its refusal of these arguments.
@@ -100,7 +102,8 @@ def _import(path: Path) -> ModuleType:
     except ImportError as error:
         del sys.modules[name]
         raise ValueError(
-            f"{path}: cannot be imported ({error}). If a package is missing: pip install 'mtrl-kit[sop-bench]'."
+            f"{path}: cannot be imported ({error}). "
+            "If a package is missing: pip install 'mtrl-kit[sop-bench]'."
         ) from error
     except Exception as error:
         del sys.modules[name]
@@ -113,17 +116,25 @@ def _print_nothing(*_: object, **__: object) -> None:
 
 
 def _private_random(module: ModuleType) -> random.Random | None:
-    """Give the module a generator of its own in place of `random`, so that seeding it touches nobody else."""
-    if getattr(module, "random", None) is not random:
-        return None
+    """Give the module a generator of its own in place of `random`, so that seeding it touches nobody else.
+
+    Also for `import random as r` and `from random import choice`; numpy's generators are not covered.
+    """
     chance = random.Random(0)  # noqa: S311 - the tools' own dice, not a secret
-    vars(module)["random"] = chance
-    return chance
+    own: dict[str, Any] = {}
+    for name, value in vars(module).items():
+        function = getattr(value, "__name__", "")
+        if value is random:
+            own[name] = chance
+        elif hasattr(chance, function) and getattr(random, function, None) is value:
+            own[name] = getattr(chance, function)
+    vars(module).update(own)
+    return chance if own else None
 
 
 def _seed(domain: str, name: str, arguments: dict[str, Any]) -> int:
-    text = orjson.dumps([domain, name, arguments], option=orjson.OPT_SORT_KEYS, default=str)
-    return int.from_bytes(hashlib.sha256(text).digest()[:8])
+    text = json.dumps([domain, name, arguments], sort_keys=True, default=str)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
 def _json(value: Any) -> str:
@@ -133,15 +144,20 @@ def _json(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """A JSON value for what orjson does not know: sets, Decimal, pandas scalars."""
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
     if isinstance(value, set | frozenset):
         return sorted(value, key=str)
-    for convert in ("item", "tolist", "to_dict"):
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    for convert in ("to_dict", "tolist"):
         method = getattr(value, convert, None)
         if callable(method):
             return method()
-    return None if type(value).__name__ in ("NAType", "NaTType") else str(value)
+    return str(value)
 
 
 def _describe(error: Exception) -> str:
-    text = str(error)
+    # Foreign text may hold lone surrogates, which no JSON encoder takes.
+    text = str(error).encode("utf-8", "replace").decode()
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"

@@ -4,6 +4,7 @@ Weights are shared across tools, arguments and fields: a feature says how a cand
 known, never which tool or field it is. So what is learned in one place holds in all others.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -12,14 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rehearsal.policies.tiny.reading import NONE_LIKE, Call, Fact, Field, Tool, View, overlap, same_name
+from rehearsal.policies.tiny.reading import Call, Fact, Field, Tool, View, none_like, overlap, same_name
 
 Matrix = NDArray[np.float64]
 
 # The features of each choice, in the order of its columns.
 ACTION = (
     "answer", "answer_covered", "answer_uncovered_share", "answer_pending", "answer_after_error",
-    "tool_repeats_success", "tool_repeats_error", "tool_arguments_known", "tool_arguments_missing",
+    "answer_at_end_of_lead", "answer_past_end_of_lead",
+    "tool_repeats_success", "tool_repeats_error", "tool_call_count",
+    "tool_arguments_known", "tool_arguments_missing",
     "tool_named_in_last_result", "tool_named_in_last_error", "tool_named_earlier", "tool_next_in_order",
     "tool_near_open_field",
 )  # fmt: skip
@@ -55,7 +58,12 @@ class Standing:
         self.last: Call | None = view.calls[-1] if view.calls else None
         self.succeeded = {call.tool for call in view.calls if call.ok}
         self.failed = {call.tool for call in view.calls if not call.ok} - self.succeeded
+        self.counts = Counter(call.tool for call in view.calls)
         self.tool_keys = [fact.key for fact in view.facts if fact.from_tool]
+
+    def names_a_tool(self, call: Call) -> bool:
+        """Results often lead on to a next tool; one that names none may be the end of the lead."""
+        return any(tool.name in call.text for tool in self.view.tools if tool.name != call.tool)
 
     def named_in_last(self, tool: Tool, *, ok: bool) -> bool:
         return self.last is not None and self.last.ok is ok and tool.name in self.last.text
@@ -90,7 +98,9 @@ def _answer_row(s: Standing) -> list[float]:
     share = len(s.open_fields) / len(s.view.fields) if s.view.fields else 0.0
     covered = float(not s.open_fields)
     after_error = float(s.last is not None and not s.last.ok)
-    head = [1.0, covered, share, float(bool(s.pending)), after_error]
+    ends = [call.ok and not s.names_a_tool(call) for call in s.view.calls]
+    at_end, past_end = bool(ends) and ends[-1], any(ends[:-1])
+    head = [1.0, covered, share, float(bool(s.pending)), after_error, float(at_end), float(past_end)]
     return head + [0.0] * (len(ACTION) - len(head))
 
 
@@ -100,9 +110,10 @@ def _tool_row(s: Standing, tool: Tool) -> list[float]:
     named_last_ok = s.named_in_last(tool, ok=True)
     named_last_error = s.named_in_last(tool, ok=False) and s.last is not None and s.last.tool != tool.name
     return [
-        0.0, 0.0, 0.0, 0.0, 0.0,
+        0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
         float(tool.name in s.succeeded),
         float(tool.name in s.failed),
+        min(s.counts[tool.name], 4) / 4,
         float(missing == 0),
         float(min(missing, 2)),
         float(named_last_ok),
@@ -190,8 +201,8 @@ def _fact_row(fact: Fact, *, field: Field, newest: int) -> list[float]:
 
 
 def _constant_row(value: str, knows: bool) -> list[float]:
-    none_like = value.lower() in NONE_LIKE
-    return [0.0] * 7 + [1.0, float(knows), float(none_like), float(none_like and knows)]
+    nothing = none_like(value)
+    return [0.0] * 7 + [1.0, float(knows), float(nothing), float(nothing and knows)]
 
 
 def _fits(value: Any, schema: Any) -> bool:

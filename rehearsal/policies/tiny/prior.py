@@ -11,19 +11,23 @@ from numpy.typing import NDArray
 
 PRIOR: dict[str, dict[str, float]] = {
     "action": {
-        "answer": 0.0,
         "answer_covered": 2.0,
         "answer_uncovered_share": -2.0,
-        "tool_repeats_success": -1.5,
-        "tool_arguments_known": 1.0,
+        "answer_at_end_of_lead": 2.0,
+        "answer_past_end_of_lead": 1.0,
+        "tool_repeats_success": -3.5,
+        "tool_repeats_error": -1.5,
+        "tool_call_count": -2.0,
+        "tool_arguments_known": 1.5,
         "tool_arguments_missing": -1.0,
-        "tool_next_in_order": 1.0,
-        "tool_named_in_last_error": 1.0,
+        "tool_next_in_order": 1.5,
+        "tool_named_in_last_result": 3.0,
+        "tool_named_in_last_error": 2.0,
     },
     "form": {"call_natively": 3.0},
-    "argument": {"same_name": 3.5, "name_overlap": 1.0, "fits_type": 1.0},
-    "wrapping": {"final_output_tag": 1.0, "code_fence": 1.0},
-    "field": {"tool_same_name": 3.5, "input_same_name": 1.0, "tool_overlap": 1.0, "fact_is_allowed": 1.0},
+    "argument": {"same_name": 6.0, "name_overlap": 2.0, "fits_type": 1.0},
+    "wrapping": {"final_output_tag": 2.0, "code_fence": 2.5},
+    "field": {"tool_same_name": 6.0, "tool_overlap": 1.0, "fact_is_allowed": 1.0, "none_like": 2.0},
 }
 
 

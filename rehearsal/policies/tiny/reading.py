@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-NONE_LIKE = frozenset({"none", "not_required", "not_applicable", "na", "n/a", "not_needed", "no_action"})
+_NOTHING_WORDS = frozenset({"none", "not", "no", "na", "nil"})
 _TEMPLATE = re.compile(r"<final_output>\s*(\{.*?\})\s*</final_output>", re.DOTALL)
 _CASE_LINE = re.compile(r"^[ \t]*([A-Za-z_][\w .-]{0,60}?)[ \t]*:[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
 _TEXT_RESULT = re.compile(r"^Result of (\S+) \([^)]*\): (.*)$", re.DOTALL)
@@ -170,6 +170,13 @@ def _tools(tools_json: str, instructions: str) -> tuple[Tool, ...]:
 def words(name: str) -> frozenset[str]:
     """The words of an identifier in snake, kebab or camel case, lower-cased."""
     return frozenset(word.lower() for word in _WORD.findall(name))
+
+
+@lru_cache(maxsize=4096)
+def none_like(value: str) -> bool:
+    """Does a constant say that something did not happen (`none`, `not_required`, `no_action`)?"""
+    found = _WORD.findall(value)
+    return bool(found) and found[0].lower() in _NOTHING_WORDS
 
 
 @lru_cache(maxsize=65536)

@@ -1,4 +1,7 @@
-"""Writes the case files of the shipped domains. Seeded and without clock or network: same code, same bytes."""
+"""Writes the case files of the shipped domains.
+
+Seeded, and without clock or network: the same code writes the same bytes.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,6 +1,7 @@
 """The tools of the laboratory intake: look-ups in the case file beside this module. They only read."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ class LabIntakeManager:
         self._accessions = {row["accession_number"]: row for row in rows}
         self._specimens = {row["specimen_id"]: row for row in rows}
         self._tests = {row["test_code"]: row for row in rows}
-        self._tools = {
+        self._tools: dict[str, Callable[..., dict[str, Any]]] = {
             "lookup_accession": self.lookup_accession,
             "fetch_superseding_accession": self.fetch_superseding_accession,
             "measure_specimen": self.measure_specimen,

@@ -1,6 +1,7 @@
 """The tools of the hardship desk: look-ups in the case file beside this module. They only read."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ class LoanHardshipManager:
             rows = list(csv.DictReader(file))
         keys = ("case_ref", "customer_id", "loan_id", "screening_id", "plan_id")
         self._by = {key: {row[key]: row for row in rows} for key in keys}
-        self._tools = {
+        self._tools: dict[str, Callable[..., dict[str, Any]]] = {
             "open_case": self.open_case,
             "verify_identity": self.verify_identity,
             "verify_second_factor": self.verify_second_factor,
@@ -51,7 +52,8 @@ class LoanHardshipManager:
         row = self._find("customer_id", customer_id)
         if row["second_factor"] == "yes":
             raise ValueError(
-                f"Customer {customer_id} needs a second factor. Call verify_second_factor with this customer_id."
+                f"Customer {customer_id} needs a second factor. "
+                "Call verify_second_factor with this customer_id."
             )
         return _identified(row)
 

@@ -1,6 +1,7 @@
 """The tools of the returns desk: look-ups in the case file beside this module. They only read."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ class ReturnsDeskManager:
         self._returns = {row["return_id"]: row for row in rows}
         self._orders = {row["order_id"]: row for row in rows}
         self._inspections = {row["inspection_id"]: row for row in rows if row["inspection_due"] == "yes"}
-        self._tools = {
+        self._tools: dict[str, Callable[..., dict[str, Any]]] = {
             "fetch_return": self.fetch_return,
             "fetch_order": self.fetch_order,
             "fetch_archived_order": self.fetch_archived_order,
@@ -75,7 +76,8 @@ class ReturnsDeskManager:
         row = _find(self._returns, "return_id", return_id)
         if row["policy_code"] != policy_code:
             raise ValueError(
-                f"Policy {policy_code} does not govern {return_id}. Take the policy_code from check_return_policy."
+                f"Policy {policy_code} does not govern {return_id}. "
+                "Take the policy_code from check_return_policy."
             )
         if row["inspection_due"] != "yes":
             raise ValueError(f"No inspection is due for {return_id}. Call quote_refund.")

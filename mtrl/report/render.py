@@ -1,0 +1,138 @@
+"""From the data of a run to the page."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from mtrl.report import charts
+from mtrl.report.charts import Series
+from mtrl.report.model import Evaluation, RunData
+from mtrl.report.transcripts import MAX_DISAGREEMENTS, disagrees, ordinary, shown
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    autoescape=True,  # transcripts come from a model
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_BOTH = (Series("base", "base", ()), Series("trained", "trained", ()))
+Groups = Mapping[str, tuple[float, float]]
+
+
+def render(run: RunData) -> str:
+    """The whole page: HTML with inline style and inline SVG, no script, nothing loaded from anywhere."""
+    hacked = [t for t in run.transcripts if disagrees(t, run.success_threshold)]
+    return _TEMPLATES.get_template("report.html.j2").render(
+        run=run,
+        margin=_margin(run),
+        duration=_duration(run.seconds),
+        curves=_curves(run),
+        zero_groups=_zero_groups(run),
+        zero_share=_last_zero_share(run),
+        comparisons=_comparisons(run),
+        disagreements=[shown(t) for t in hacked[:MAX_DISAGREEMENTS]],
+        disagreement_count=len(hacked),
+        ordinary=[shown(t) for t in ordinary(run.transcripts, run.success_threshold)],
+    )
+
+
+def _curves(run: RunData) -> Markup | None:
+    series = (
+        _series(run, "train reward", "reward", "rollout/reward/mean"),
+        _series(run, "held-out reward", "base", "val/reward/mean"),
+        _series(run, "held-out score", "trained", "val/score/mean"),
+    )
+    if not any(s.points for s in series):
+        return None
+    return charts.line_chart("Reward and score over training steps", series, x_label="step")
+
+
+def _zero_groups(run: RunData) -> Markup | None:
+    series = (
+        _series(run, "all failed alike", "bad", "analysis/zero_adv_zero_reward", of="training/num_groups"),
+        _series(
+            run, "all succeeded alike", "good", "analysis/zero_adv_nonzero_reward", of="training/num_groups"
+        ),
+    )
+    if not any(s.points for s in series):
+        return None
+    return charts.line_chart("Groups without an advantage", series, x_label="step", percent=True)
+
+
+def _last_zero_share(run: RunData) -> float | None:
+    names = ("analysis/zero_adv_zero_reward", "analysis/zero_adv_nonzero_reward")
+    lasts = [_series(run, "", "", name, of="training/num_groups").points[-1:] for name in names]
+    return sum(y for last in lasts for _, y in last) if any(lasts) else None
+
+
+def _series(run: RunData, label: str, color: str, name: str, *, of: str = "") -> Series:
+    """The finite values of a metric; with `of`, as a share of that other metric of the same step."""
+    points = []
+    for row in run.history:
+        value, whole = row.get(name), row.get(of) if of else 1.0
+        if value is not None and whole and math.isfinite(value / whole):
+            points.append((float(row["step"]), value / whole))
+    return Series(label, color, sorted(points))
+
+
+def _comparisons(run: RunData) -> list[tuple[str, str, Markup]]:
+    """(heading, note, chart) of each comparison that there is data for."""
+    pass_at_k = _paired(run.base.pass_at_k, run.trained.pass_at_k)
+    turns = _filled(_paired(_shares(run.base.turns), _shares(run.trained.turns)))
+    stops = _paired(_shares(run.base.stop_reasons), _shares(run.trained.stop_reasons))
+    stops = dict(sorted(stops.items(), key=lambda item: -sum(item[1])))
+    fields = _paired(run.base.fields, run.trained.fields)
+    made = [
+        ("pass@k", "at least one of k rollouts succeeds", pass_at_k, "k"),
+        ("Turns", "share of rollouts by number of turns", turns, "turns"),
+        ("Stop reasons", "share of rollouts", stops, ""),
+        ("Accuracy by output field", "share of rollouts with the right value", fields, ""),
+    ]
+    return [(heading, note, _chart(heading, groups, axis)) for heading, note, groups, axis in made if groups]
+
+
+def _chart(heading: str, groups: Groups, axis: str) -> Markup:
+    title = f"{heading}, base and trained"
+    return charts.columns(title, groups, _BOTH, axis) if axis else charts.rows(title, groups, _BOTH)
+
+
+def _paired(base: Mapping[Any, float], trained: Mapping[Any, float]) -> dict[str, tuple[float, float]]:
+    keys = [*base, *(key for key in trained if key not in base)]
+    ordered = sorted(keys) if all(isinstance(key, int) for key in keys) else keys
+    return {str(key): (base.get(key, 0.0), trained.get(key, 0.0)) for key in ordered}
+
+
+def _filled(groups: Groups) -> Groups:
+    """A histogram without gaps: numbers of turns that nobody took are there, too."""
+    if not groups:
+        return groups
+    numbers = [int(name) for name in groups]
+    return {str(n): groups.get(str(n), (0.0, 0.0)) for n in range(min(numbers), max(numbers) + 1)}
+
+
+def _shares(counts: Mapping[Any, int]) -> dict[Any, float]:
+    total = sum(counts.values())
+    return {key: count / total for key, count in counts.items()} if total else {}
+
+
+def _margin(run: RunData) -> float | None:
+    """The widest half 95 % interval of the two scores; at most this for any score in [0, 1]."""
+
+    def half(evaluation: Evaluation) -> float:
+        p = min(max(evaluation.score, 0.0), 1.0)
+        return 1.96 * math.sqrt(p * (1 - p) / run.held_out)
+
+    return max(half(run.base), half(run.trained)) if run.held_out else None
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{seconds:.1f} s"
