@@ -14,15 +14,13 @@ from mtrl.rehearsing.processes import ProcessError
 from mtrl.rehearsing.run import Rehearsal
 from mtrl.rehearsing.run import rehearse as run_plan
 
-STEPS = 30
+STEPS = 25
 
 
 def rehearse(
     environment: Annotated[str, typer.Option(help="The environment, by name.")] = "sop",
     domain: Annotated[str | None, typer.Option(help="Its domain; default: the first one.")] = None,
-    sop_bench: Annotated[
-        Path | None, typer.Option(help="A SOP-Bench checkout to take domains from.")
-    ] = None,
+    sop_bench: Annotated[Path | None, typer.Option(help="A SOP-Bench checkout to take domains from.")] = None,
     accept_license: Annotated[bool, typer.Option(help="Accept the licence that the checkout shows.")] = False,
     train_under_owners_license: Annotated[
         bool, typer.Option(help="Also train on the checkout: you have checked that its licence allows it.")
@@ -65,8 +63,8 @@ def rehearse(
 
 def _announce(plan: Plan) -> None:
     if plan.notice:
-        progress.print(plan.notice, highlight=False, markup=False)
-    mode = f"{plan.steps} training steps" if plan.trains else "evaluation only"
+        progress.print(plan.notice, highlight=False, markup=False, soft_wrap=True)
+    mode = f"{plan.steps} training steps" if plan.trains else f"evaluation only ({plan.why_not})"
     progress.print(f"Rehearsing [bold]{plan.environment}/{plan.domain}[/], seed {plan.seed}, {mode}.")
 
 

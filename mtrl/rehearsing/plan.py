@@ -31,7 +31,8 @@ class Plan:
     steps: int
     seed: int
     trains: bool
-    """False: the base policy is evaluated, and nothing else."""
+    """False: the base policy is evaluated, and nothing else (`why_not` says why)."""
+    why_not: str
     out: Path
     tasks: Mapping[Split, Sequence[Task]]
     adapter_environ: Mapping[str, str]
@@ -74,6 +75,8 @@ def make_plan(
     """
     variables = _sop_bench_variables(environment, sop_bench, accept_license)
     source = _source(environment, variables)
+    if domain is None and sop_bench is not None:
+        raise PlanError(f"Choose what to rehearse with --domain: {', '.join(source.list_domains())}.")
     name = domain or source.list_domains()[0]
     try:
         tasks = {split: source.tasks(name, split) for split in SPLITS}
@@ -82,13 +85,15 @@ def make_plan(
     notice = source.license_notice(name)
     if notice and not accept_license:
         raise PlanError(f"{notice} Read it, then accept it with --accept-license.")
+    why_not = _why_no_training(policy, steps, notice is not None and not train_under_owners_license)
     return Plan(
         environment=environment,
         domain=name,
         policy=policy,
         steps=steps,
         seed=seed,
-        trains=_is_trainable(policy) and steps > 0 and (notice is None or train_under_owners_license),
+        trains=not why_not,
+        why_not=why_not,
         out=out,
         tasks=tasks,
         adapter_environ=variables,
@@ -118,8 +123,16 @@ def _source(name: str, variables: Mapping[str, str]) -> TaskSource:
     return environment
 
 
-def _is_trainable(policy: str) -> bool:
+def _why_no_training(policy: str, steps: int, forbidden: bool) -> str:
+    """Why the rehearsal only evaluates; empty if it trains."""
     try:
-        return isinstance(make_policy(policy), TrainablePolicy)
+        trainable = isinstance(make_policy(policy), TrainablePolicy)
     except PolicyError as error:
         raise PlanError(f"--policy: {error}") from None
+    if not trainable:
+        return f"the policy {policy} is not trained here"
+    if forbidden:
+        return (
+            "its licence decides about training; --train-under-owners-license says that you have checked it"
+        )
+    return "" if steps else "--steps 0"
