@@ -4,20 +4,23 @@ Sources: the service documentation (camelCase), the public SDK's models (snake_c
 Lambda events that wrap the request in a JSON string `body`.
 """
 
-import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from adapters.contract.errors import RequestError
+from adapters.contract.strict_json import parse, require_text
 
 JOB_ARN = re.compile(
     r"arn:(?P<partition>aws[a-z\-]*):sagemaker:(?P<region>[a-z0-9\-]+):(?P<account>[0-9]{12}):"
     r"job/(?P<category>[a-zA-Z0-9_\-]+)/(?P<name>[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62})"
 )
+MAX_JOB_ARN = 256
 MAX_TRAJECTORY_ID = 256
+MAX_TOKENS = 10_000_000
+"""Far above any model's context, and still a number that JSON carries exactly."""
+MAX_UNIX_SECONDS = 1e11
 _MISSING = object()
 
 
@@ -63,7 +66,7 @@ class RolloutRequest:
             endpoint=_text(metadata, "metadata", "endpoint", default=""),
             region=_text(metadata, "metadata", "region", default=""),
             inference=_inference(_pick(body, "inferenceParams", "inference_params")),
-            received_at=_number(body, "received_at", low=0.0),
+            received_at=_number(body, "received_at", low=0.0, high=MAX_UNIX_SECONDS),
         )
 
 
@@ -72,7 +75,7 @@ def _unwrap(payload: object) -> Mapping[str, Any]:
     inner = body.get("body")
     if isinstance(inner, str) and "metadata" not in body:
         try:
-            return _object(json.loads(inner), "body")
+            return _object(parse(inner, "body"), "body")
         except (ValueError, RecursionError) as error:
             raise RequestError("body", f"is not valid JSON: {error}") from None
     return body
@@ -115,12 +118,13 @@ def _prompt(body: Mapping[str, Any]) -> str:
         raise RequestError("prompt", f"must be a string, not {type(value).__name__}")
     if not value.strip():
         raise RequestError("prompt", "is empty")
+    require_text(value, "prompt")
     return value
 
 
 def _job_arn(metadata: Mapping[str, Any]) -> str:
     arn = _text(metadata, "metadata", "jobArn", "job_arn")
-    if not JOB_ARN.fullmatch(arn):
+    if len(arn) > MAX_JOB_ARN or not JOB_ARN.fullmatch(arn):
         raise RequestError("metadata.jobArn", "is not a SageMaker job ARN (arn:aws:sagemaker:…:job/…/…)")
     return arn
 
@@ -137,7 +141,7 @@ def _inference(value: object) -> InferenceParams:
     if value is _MISSING:
         return InferenceParams()
     source = _object(value, "inferenceParams")
-    max_tokens = _number(source, "maxTokens", "max_tokens", low=1, where="inferenceParams.")
+    max_tokens = _number(source, "maxTokens", "max_tokens", low=1, high=MAX_TOKENS, where="inferenceParams.")
     if max_tokens is not None and max_tokens != int(max_tokens):
         raise RequestError("inferenceParams.maxTokens", "must be a whole number")
     return InferenceParams(
@@ -147,15 +151,13 @@ def _inference(value: object) -> InferenceParams:
     )
 
 
-def _number(
-    source: Mapping[str, Any], *names: str, low: float, high: float = math.inf, where: str = ""
-) -> float | None:
+def _number(source: Mapping[str, Any], *names: str, low: float, high: float, where: str = "") -> float | None:
     value = _pick(source, *names)
     if value is _MISSING:
         return None
     field = f"{where}{names[0]}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RequestError(field, f"must be a number, not {type(value).__name__}")
-    if not low <= value <= high or not math.isfinite(value):
+    if not low <= value <= high:  # false for NaN, too
         raise RequestError(field, f"must be from {low:g} to {high:g}")
     return value

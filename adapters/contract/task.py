@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.contract.errors import RequestError
+from adapters.contract.strict_json import parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Task:
         if not prompt.lstrip().startswith("{"):
             return cls(id="", environment="", input={"text": prompt})
         try:
-            body = json.loads(prompt)
+            body = parse(prompt, "prompt")
         except (ValueError, RecursionError):
             return cls(id="", environment="", input={"text": prompt})
         return cls._from_object(body, prompt)

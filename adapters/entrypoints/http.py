@@ -13,11 +13,14 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
 
 from adapters.contract import Outcome, RefusedError, RequestError, RolloutRequest
 from adapters.entrypoints.process import Process, start
@@ -28,7 +31,9 @@ from adapters.runtime.settings import SettingsError
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 SEAL_SECONDS = 15.0
-"""Kept back from the drain grace to grade, seal and reward what could not be waited for."""
+"""Kept back from the drain grace (at most half of it) to grade, seal and reward what was not waited for."""
+FLUSH_SECONDS = 2.0
+"""After the drain, how long an answer that is being written may still take."""
 
 
 class HttpEntrypoint:
@@ -91,6 +96,8 @@ class HttpEntrypoint:
 
     def _start(self, key: str, request: RolloutRequest, received: float) -> "asyncio.Task[Outcome]":
         self._changed = int(received)
+        if request.received_at is None:
+            request = replace(request, received_at=received)
         task = asyncio.create_task(self._rollouts.run(request))
         self._tasks[key] = task
         task.add_done_callback(lambda done: self._ended(key, done))
@@ -122,20 +129,23 @@ class HttpEntrypoint:
     async def drain(self) -> None:
         """Let running rollouts end: by themselves first, then with what they have."""
         self._draining = True
+        sealing = min(SEAL_SECONDS, self._settings.drain / 2)
         self._telemetry.log("INFO", "draining", rollouts=len(self._tasks))
         if self._tasks:
-            patience = max(0.0, self._settings.drain - SEAL_SECONDS)
-            await asyncio.wait(set(self._tasks.values()), timeout=patience)
+            await asyncio.wait(set(self._tasks.values()), timeout=self._settings.drain - sealing)
         cut = self._rollouts.drain()
         if cut:
             self._telemetry.log("WARNING", "drained", rollout_ids=cut)
-            await asyncio.wait(set(self._tasks.values()), timeout=SEAL_SECONDS)
+        if self._tasks:
+            await asyncio.wait(set(self._tasks.values()), timeout=sealing)
         self._telemetry.log("INFO", "stopped", unfinished=len(self._tasks))
 
 
 async def _read(http: web.Request) -> RolloutRequest:
     try:
         body = await http.read()
+    except (web.RequestPayloadError, ContentEncodingError) as error:
+        raise RequestError("body", f"cannot be decoded: {error}") from None
     except web.HTTPRequestEntityTooLarge:
         raise RequestError("body", f"is larger than {MAX_BODY_BYTES} bytes") from None
     try:
@@ -176,7 +186,13 @@ async def serve(process: Process) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop_or_exit, stop, process)
     # The server's own idle limit is above any client's, so that it never resets a connection in use.
-    runner = web.AppRunner(entrypoint.app(), access_log=None, keepalive_timeout=75.0, handle_signals=False)
+    runner = web.AppRunner(
+        entrypoint.app(),
+        access_log=None,
+        keepalive_timeout=75.0,
+        handle_signals=False,
+        shutdown_timeout=FLUSH_SECONDS,
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, process.settings.host, process.settings.port, backlog=1024)
@@ -186,9 +202,17 @@ async def serve(process: Process) -> None:
             "INFO", "started", host=address[0], port=address[1], environment=process.environment.name
         )
         await stop.wait()
+        _exit_in_any_case(process.settings.drain + 2 * FLUSH_SECONDS)
         await entrypoint.drain()
     finally:
         await runner.cleanup()
+
+
+def _exit_in_any_case(seconds: float) -> None:
+    """A tool that hangs in a thread of its own would otherwise keep a drained process alive."""
+    timer = threading.Timer(seconds, os._exit, [1])
+    timer.daemon = True
+    timer.start()
 
 
 def _stop_or_exit(stop: asyncio.Event, process: Process) -> None:
@@ -210,7 +234,7 @@ def main() -> None:
     except (SettingsError, PluginError, CredentialsMissing) as error:
         sys.exit(_complain(str(error)))
     except OSError as error:
-        sys.exit(_complain(f"Cannot listen: {error.strerror or error}. Choose another PORT."))
+        sys.exit(_complain(f"Cannot listen: {error.strerror or error}. Choose another PORT or HOST."))
 
 
 def _complain(text: str) -> int:

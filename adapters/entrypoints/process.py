@@ -13,7 +13,7 @@ from adapters.runtime.job_runtime import JobRuntime, open_session
 from adapters.runtime.ledger import Ledger, MemoryLedger
 from adapters.runtime.plugins import load_environment, load_loop
 from adapters.runtime.rollout import Rollouts
-from adapters.runtime.settings import Settings
+from adapters.runtime.settings import Settings, SettingsError
 from adapters.runtime.telemetry import FileArchive, Telemetry
 
 CHARS_PER_TOKEN = 4
@@ -50,6 +50,7 @@ async def start(environ: Mapping[str, str], ledger: Ledger | None = None) -> Asy
     )
     if settings.account is None:
         telemetry.log("WARNING", "account_unchecked", hint="set MTRL_ACCOUNT_ID to refuse foreign jobs")
+    archive = _archive(settings.archive_dir)
     async with open_session(settings.max_concurrency) as session:
         runtime = JobRuntime(
             session,
@@ -58,11 +59,17 @@ async def start(environ: Mapping[str, str], ledger: Ledger | None = None) -> Asy
             timeout=settings.sample_timeout,
             uncertain_retries=settings.uncertain_retries,
         )
-        archive = FileArchive(Path(settings.archive_dir)) if settings.archive_dir else None
         rollouts = Rollouts(
             settings, environment, loop, runtime, ledger or MemoryLedger(), telemetry, archive
         )
         yield Process(settings, environment, rollouts, telemetry)
+
+
+def _archive(folder: str | None) -> FileArchive | None:
+    try:
+        return FileArchive(Path(folder)) if folder else None
+    except OSError as error:
+        raise SettingsError([f"MTRL_ARCHIVE_DIR={folder!r} cannot be used: {error.strerror}."]) from error
 
 
 def _check_context(settings: Settings, environment: Environment, telemetry: Telemetry) -> None:

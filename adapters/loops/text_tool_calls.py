@@ -15,6 +15,8 @@ from adapters.contract import ToolCall
 _NAME_KEYS = ("name", "tool", "function", "tool_name")
 _ARGUMENT_KEYS = ("arguments", "parameters", "args", "input")
 _CALL_SYNTAX = re.compile(r"(?:functions?\.|to=functions?\.|\b)([A-Za-z_][\w.-]*)\s*\(\s*(?=\{)")
+_ANSWER_BLOCK = re.compile(r"<final_output>.*?(?:</final_output>|\Z)", re.DOTALL)
+"""A final answer may well name a tool; it is none the less an answer."""
 _DECODER = json.JSONDecoder()
 
 
@@ -24,6 +26,7 @@ def recover(text: str, tools: Collection[str]) -> tuple[ToolCall, ...]:
     Recognized are JSON objects `{"name": …, "arguments": {…}}` (bare, fenced or in `<tool_call>` tags, with
     the usual other key names, also one level down as in `{"function": {…}}`), and `tool_name({...})`.
     """
+    text = _ANSWER_BLOCK.sub("", text)
     if "{" not in text or not any(name in text for name in tools):
         return ()
     found: list[ToolCall] = []
@@ -54,9 +57,11 @@ def _from_object(value: dict[str, Any], tools: Collection[str]) -> ToolCall | No
     if name is None:
         return None
     name = name.removeprefix("functions.")
-    arguments: Any = next((value[key] for key in _ARGUMENT_KEYS if key in value), {})
-    if name not in tools:
+    given = [value[key] for key in _ARGUMENT_KEYS if key in value]
+    # An answer such as {"name": "Lamp", "status": "sent"} is no call of a tool of that name.
+    if name not in tools or not (given or value.keys() <= {*_NAME_KEYS, "type", "id"}):
         return None
+    arguments: Any = given[0] if given else {}
     return ToolCall("", name, arguments if isinstance(arguments, str) else json.dumps(arguments))
 
 

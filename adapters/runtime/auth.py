@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError
 
 from adapters.contract.headers import BEARER_PREFIX, SIGNING_NAME
 
@@ -44,7 +45,10 @@ def default_credentials() -> Any:
     """
     from botocore.session import get_session  # 4 MB and 40 ms that tests with fixed credentials save
 
-    credentials = get_session().get_credentials()
+    try:
+        credentials = get_session().get_credentials()
+    except BotoCoreError as error:  # half a key pair, an unknown profile, a broken file
+        raise CredentialsMissing(f"The AWS credentials cannot be used: {error}") from error
     if credentials is None:
         raise CredentialsMissing(
             "No AWS credentials were found. Give the task, Pod, instance or runtime a role, "

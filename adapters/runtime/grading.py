@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from adapters.contract import Reward, Transcript
+from adapters.contract import Reward, Score, Transcript
 
 PENALTY_CAP = 0.2
 """The most that calls written as text may take off: the outcome must dominate."""
@@ -12,12 +12,20 @@ PENALTY_CAP = 0.2
 def penalized(reward: Reward, text_tool_calls: int, penalty: float) -> Reward:
     """Check a reward, and take the penalty for tool calls written as text off it.
 
+    Values become plain floats: numpy's own would not survive the way onto the wire.
+
     Raises:
         ValueError: a value is not finite or outside of [-1, 1].
     """
     for value in (reward.value, *reward.per_turn):
         if not math.isfinite(value) or not -1 <= value <= 1:
             raise ValueError(f"the reward {value!r} is outside of [-1, 1]")
+    reward = replace(
+        reward,
+        value=float(reward.value),
+        components={str(name): float(value) for name, value in reward.components.items()},
+        per_turn=tuple(float(value) for value in reward.per_turn),
+    )
     if not text_tool_calls or not penalty:
         return reward
     cut = min(PENALTY_CAP, penalty * text_tool_calls)
@@ -29,6 +37,18 @@ def penalized(reward: Reward, text_tool_calls: int, penalty: float) -> Reward:
     )
 
 
+def checked(score: Score) -> Score:
+    """A score with plain values.
+
+    Raises:
+        ValueError: the value is not finite or outside of [0, 1].
+    """
+    if not 0 <= score.value <= 1:  # false for NaN, too
+        raise ValueError(f"the score {score.value!r} is outside of [0, 1]")
+    fields = {str(name): bool(right) for name, right in score.fields.items()}
+    return Score(float(score.value), fields)
+
+
 def final_rewards(reward: Reward, transcript: Transcript, *, per_turn: bool) -> tuple[float, ...]:
     """The values to report: one a turn if asked for and safe, else one for the episode.
 
@@ -37,5 +57,5 @@ def final_rewards(reward: Reward, transcript: Transcript, *, per_turn: bool) -> 
     """
     aligned = len(reward.per_turn) == len(transcript.turns) and not transcript.uncertain_samples
     if per_turn and reward.per_turn and aligned:
-        return tuple(float(value) for value in reward.per_turn)
-    return (float(reward.value),)
+        return reward.per_turn
+    return (reward.value,)

@@ -31,6 +31,8 @@ BACKOFF_CAP_SECONDS = 20.0
 # Shorter than any server's: a request must not meet a connection that is just being closed for idleness,
 # since that reset would count as an uncertain turn.
 KEEPALIVE_SECONDS = 15.0
+WORTH_WAITING = frozenset({401, 402, 403, 429})
+"""An operator, or time, puts these right: credentials that rotate, a quota, a permission, throttling."""
 GONE_WORDS = ("not in valid status", "Cannot transition trajectory")
 """How the service words a call to a trajectory whose state forbids it, whatever the status code."""
 
@@ -116,6 +118,9 @@ class JobRuntime:
             retry_after: float | None = None
             try:
                 reply = await self._post("/sample", request, body, headers, deadline)
+            except asyncio.CancelledError:  # the deadline, or a drain, cut it in flight
+                on_uncertain()
+                raise
             except Unsent as error:
                 problem = str(error)
             except Unknown as error:
@@ -132,7 +137,7 @@ class JobRuntime:
                         renewed = True
                         continue
                 _raise_if_final(reply, problem, first)
-                if reply.status >= 500 or reply.status == 200:
+                if reply.status >= 500 or reply.status < 300:
                     uncertain += 1
                     on_uncertain()
             if uncertain > self._uncertain_retries and not first:
@@ -178,11 +183,12 @@ class JobRuntime:
                 problem, retry_after = _describe(reply), reply.retry_after
                 if _is_gone(reply):
                     return Report(done=again and reply.status != 404, detail=problem)
-                if reply.status in (401, 403) and not renewed:
-                    renewed = True
+                if reply.status in (401, 403):
                     self._authorizer.renew()
-                    continue
-                if reply.status < 500 and reply.status != 429:
+                    if not renewed:
+                        renewed = True
+                        continue
+                if reply.status < 500 and reply.status not in WORTH_WAITING:
                     return Report(done=False, detail=problem)
                 again = again or reply.status >= 500
             await self._pause(attempt, retry_after, deadline, problem)
@@ -196,6 +202,14 @@ class JobRuntime:
             raise PolicyUnavailable(f"out of time after {attempt + 1} attempts: {problem}")
         await self._sleep(delay)
 
+    async def _sign(self, url: str, headers: dict[str, str], body: bytes, seconds: float) -> dict[str, str]:
+        """Credentials come from a provider that may fail, or hang, for a while: worth a retry."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._authorizer.headers("POST", url, headers, body)
+        except Exception as error:
+            raise Unsent(f"no credentials to sign with: {type(error).__name__} {error}".strip()) from error
+
     async def _post(
         self, path: str, request: RolloutRequest, body: bytes, extra: dict[str, str], deadline: float
     ) -> Reply:
@@ -204,7 +218,7 @@ class JobRuntime:
             raise PolicyUnavailable("out of time before the request was sent")
         url = self._endpoint + path
         headers = {"Content-Type": "application/json", JOB_ARN_HEADER: request.job_arn, **extra}
-        headers |= await self._authorizer.headers("POST", url, headers, body)
+        headers |= await self._sign(url, headers, body, seconds)
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(10.0, seconds))
         try:
             async with self._session.post(

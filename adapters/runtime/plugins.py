@@ -35,7 +35,7 @@ def _make(group: str, name: str, build: Callable[[Any], object]) -> object:
         return build(entry.load())
     except (ImportError, AttributeError) as error:
         raise PluginError(f"Cannot load {name!r} ({entry.value}): {error}") from error
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise PluginError(f"{name}: {error}") from error
 
 

@@ -54,12 +54,15 @@ class RecordedPolicy:
         self._transcript = transcript
         self._conversation = _SentMessages(transcript)
         self._tools: tuple[Sequence[ToolSpec], orjson.Fragment] | None = None
+        self._closed: StopReason | None = None
         self._fixed = _sampling_fields(request.inference)
 
     async def complete(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec] = (), **parameters: Any
     ) -> Completion:
         transcript, budget = self._transcript, self._budget
+        if self._closed is not None:
+            raise EpisodeOver(self._closed)
         if len(transcript.turns) >= budget.max_turns:
             raise EpisodeOver(StopReason.MAX_TURNS)
         if time.monotonic() >= budget.deadline:
@@ -79,7 +82,12 @@ class RecordedPolicy:
         completion = Completion(raw, _tool_calls(raw))
         transcript.turns.append(Turn(completion, seconds=time.monotonic() - started))
         transcript.messages = [*messages, completion.message]
+        self._conversation.append(completion.message)
         return completion
+
+    def close(self, reason: StopReason) -> None:
+        """No Sample from now on: a loop that was cut may not have let go."""
+        self._closed = reason
 
     def _body(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], parameters: dict[str, Any]
@@ -109,20 +117,16 @@ class _SentMessages:
             if known is not message and known != message:
                 break
             same += 1
-        if same < len(sent) or self._lost_last_answer(messages):
+        if same < len(sent):
             self._transcript.rewrites += 1
         del sent[same:]
         for message in messages[same:]:
-            sent.append((message, orjson.Fragment(orjson.dumps(message, default=dict))))
+            self.append(message)
         return [fragment for _, fragment in sent]
 
-    def _lost_last_answer(self, messages: Sequence[Message]) -> bool:
-        """The assistant message must come back verbatim, right after the prompt that it answered."""
-        recorded = self._transcript.messages
-        if not recorded:
-            return False
-        at = len(recorded) - 1
-        return len(messages) <= at or (messages[at] is not recorded[at] and messages[at] != recorded[at])
+    def append(self, message: Message) -> None:
+        """Also called with the policy's answer: it goes back as it came, whatever the loop does to it."""
+        self._sent.append((message, orjson.Fragment(orjson.dumps(message, default=dict))))
 
 
 class RecordedEpisode:
@@ -145,11 +149,12 @@ class RecordedEpisode:
         started = time.monotonic()
         arguments, problem = self._validate(call)
         if arguments is None:
-            result = ToolResult(_error_text(problem), is_error=True)
+            result = self._cap(ToolResult(_error_text(problem), is_error=True))
         else:
             result = self._cap(await self._run(call.name, arguments))
         record = CallRecord(call, arguments, result, from_text, time.monotonic() - started)
-        self._transcript.turns[-1].calls.append(record)
+        if self._transcript.turns:  # a team's own loop may look something up before it samples
+            self._transcript.turns[-1].calls.append(record)
         return result
 
     async def reply(self, text: str) -> Message | None:
@@ -178,11 +183,14 @@ class RecordedEpisode:
     async def _run(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
         seconds = min(self._budget.tool_timeout, self._budget.deadline - time.monotonic())
         task = asyncio.ensure_future(self._call(name, arguments))
+        task.add_done_callback(_looked_at)
         try:
             done, _ = await asyncio.wait({task}, timeout=max(0.0, seconds))
         except asyncio.CancelledError:
             task.cancel()
             raise
+        if task.cancelled():  # not by us: something inside the tool was
+            raise EnvironmentFault(f"tool {name} was cancelled from within")
         if done:
             return task.result()
         # Not asyncio.timeout: a tool that swallows the cancellation would hold the rollout for ever.
@@ -195,7 +203,7 @@ class RecordedEpisode:
     async def _call(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
         try:
             return await self._episode.call(name, arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # sys.exit in a tool must not end 96 rollouts
             raise EnvironmentFault(f"tool {name} raised {type(error).__name__}: {error}") from error
 
     def _cap(self, result: ToolResult) -> ToolResult:
@@ -204,6 +212,12 @@ class RecordedEpisode:
             return result
         marker = f"\n[cut: {len(result.content) - limit} of {len(result.content)} characters left out]"
         return ToolResult(result.content[:limit] + marker, result.is_error)
+
+
+def _looked_at(task: "asyncio.Task[ToolResult]") -> None:
+    """A tool that was left behind may still raise; asyncio would print that, with what is in it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _sampling_fields(inference: InferenceParams) -> dict[str, float | int]:

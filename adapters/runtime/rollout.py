@@ -9,13 +9,17 @@ Laws, each with a test that breaks when it is broken:
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
 
 from adapters.contract import (
     AgentLoop,
     Budget,
     Environment,
+    EnvironmentFault,
     Episode,
     EpisodeOver,
     Outcome,
@@ -31,13 +35,15 @@ from adapters.contract import (
     Transcript,
 )
 from adapters.runtime import gate
-from adapters.runtime.grading import final_rewards, penalized
+from adapters.runtime.grading import checked, final_rewards, penalized
 from adapters.runtime.job_runtime import JobRuntime
 from adapters.runtime.ledger import Claim, Ledger
 from adapters.runtime.recording import RecordedEpisode, RecordedPolicy
 from adapters.runtime.settings import Settings
+from adapters.runtime.stage import Stage, contained, let_go
 from adapters.runtime.telemetry import FileArchive, RolloutLine, Telemetry
 
+T = TypeVar("T")
 REPORT_GRACE_SECONDS = 60.0
 """Past the budget, how long a report is still tried: a late answer costs less than a lost one."""
 
@@ -61,7 +67,6 @@ class _Run:
     reward: Reward | None = None
     score: Score | None = None
     imputed: bool = False
-    drain: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Rollouts:
@@ -87,6 +92,7 @@ class Rollouts:
         self._archive = archive
         self._wall_clock = wall_clock
         self._running: dict[str, _Run] = {}
+        self._draining = asyncio.Event()
 
     @property
     def running(self) -> int:
@@ -108,9 +114,8 @@ class Rollouts:
         return task
 
     def drain(self) -> list[str]:
-        """Tell every running rollout to finish with what it has. Returns their ids."""
-        for run in self._running.values():
-            run.drain.set()
+        """Tell every rollout, now and later, to finish with what it has. Returns the running ones' ids."""
+        self._draining.set()
         return [run.request.rollout_id for run in self._running.values()]
 
     async def run(self, request: RolloutRequest) -> Outcome:
@@ -140,43 +145,79 @@ class Rollouts:
     def _deadline(self, request: RolloutRequest) -> float:
         """The end of the episode on the monotonic clock; what a sender's clock says is bounded by ours."""
         now = self._wall_clock()
-        received = min(request.received_at or now, now)
+        received = now if request.received_at is None else min(request.received_at, now)
         return time.monotonic() + (received - now) + self._settings.budget - self._settings.margin
 
     async def _finish(self, run: _Run, task: Task) -> Outcome:
+        stored = run.claim.outcome
+        if stored is not None:
+            await self._report(run, stored, again=True)
+            self._telemetry.log("INFO", "reported_again", rollout_id=run.request.rollout_id)
+            return stored
         started = time.monotonic()
-        outcome, again = run.claim.outcome, True
-        if outcome is None:
-            again = False
-            reason = await self._play(run, task)
-            outcome = self._outcome(run, reason)
-            await run.claim.record(outcome)
-        await self._report(run, outcome, again)
-        line = RolloutLine(
-            run.request, run.transcript, outcome, run.reward, run.score, time.monotonic() - started
-        )
-        self._telemetry.rollout(line)
-        if self._archive is not None:
-            await self._archive.keep(line)
+        reason = await self._play(run, task)
+        outcome = self._outcome(run, reason)
+        await run.claim.record(outcome)
+        try:
+            await self._report(run, outcome, again=False)
+        finally:
+            await self._log(run, outcome, time.monotonic() - started)
         return outcome
+
+    async def _log(self, run: _Run, outcome: Outcome, seconds: float) -> None:
+        line = RolloutLine(run.request, run.transcript, outcome, run.reward, run.score, seconds)
+        try:
+            self._telemetry.rollout(line)
+            if self._archive is not None:
+                await self._archive.keep(line)
+        except Exception as error:  # noqa: BLE001 - a full disk must not turn a finished rollout into an error
+            self._warn(run, "not_logged", error)
 
     async def _play(self, run: _Run, task: Task) -> StopReason:
         """Play the episode and grade it while it is still open."""
         if time.monotonic() >= run.deadline:
             return StopReason.EXPIRED
+        stage = Stage(self._environment, task)
         try:
-            async with self._environment.open(task) as episode:
-                reason = await self._sample(run, episode)
-                run.transcript.stop_reason = reason
-                self._grade(run, episode)
-                return reason
+            await self._perform(run, stage)
         except RequestError:
             raise  # the task's fault, found before the first Sample: the caller is told the field
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the rollout must still end
-            self._warn(run, "environment_error", error)
-            if run.transcript.turns and run.reward is None:
-                self._impute(run)
-            return run.transcript.stop_reason or StopReason.ENVIRONMENT_ERROR
+            self._blame(run, "environment_error", error)
+        finally:
+            problem = await stage.close()
+            if problem is not None:
+                self._blame(run, "environment_error", problem)
+        if run.transcript.turns and run.reward is None:
+            self._impute(run)
+        return run.transcript.stop_reason or StopReason.ENVIRONMENT_ERROR
+
+    async def _perform(self, run: _Run, stage: Stage) -> None:
+        episode = await self._before_the_end(run, stage.opened)
+        if isinstance(episode, StopReason):
+            run.transcript.stop_reason = episode
+        else:
+            run.transcript.stop_reason = await self._sample(run, episode)
+            self._grade(run, episode)
+
+    async def _before_the_end(self, run: _Run, work: "asyncio.Future[T]") -> T | StopReason:
+        """What comes of `work`, or why it was cut: the deadline or a drain came first."""
+        draining = asyncio.ensure_future(self._draining.wait())
+        either: set[asyncio.Future[Any]] = {work, draining}
+        try:
+            await asyncio.wait(
+                either,
+                timeout=max(0.0, run.deadline - time.monotonic()),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if work.cancelled():
+                raise EnvironmentFault("was cancelled from within")
+            if work.done():
+                return work.result()
+            return StopReason.DRAINED if draining.done() else StopReason.WALL_CLOCK
+        finally:
+            draining.cancel()
+            await let_go(work)
 
     async def _sample(self, run: _Run, episode: Episode) -> StopReason:
         settings = self._settings
@@ -189,36 +230,27 @@ class Rollouts:
         )
         policy = RecordedPolicy(self._runtime, run.request, run.claim, budget, run.transcript)
         view = RecordedEpisode(episode, budget, run.transcript)
-        playing = asyncio.ensure_future(self._loop.run(view, policy, budget))
-        draining = asyncio.ensure_future(run.drain.wait())
+        playing = asyncio.create_task(contained(self._loop.run(view, policy, budget)))
         try:
-            await asyncio.wait(
-                {playing, draining},
-                timeout=max(0.0, run.deadline - time.monotonic()),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if playing.done():
-                return self._reason(run, playing)
-            return StopReason.DRAINED if draining.done() else StopReason.WALL_CLOCK
-        finally:
-            draining.cancel()
-            playing.cancel()
-            await asyncio.wait({playing, draining}, timeout=5.0)
+            ended = await self._before_the_end(run, playing)
+            reason = StopReason(ended)  # a loop that returns anything else is at fault
+        except Exception as error:  # noqa: BLE001 - a team's own loop may raise anything
+            reason = self._reason(run, error)
+        policy.close(reason)
+        return reason
 
-    def _reason(self, run: _Run, playing: "asyncio.Future[StopReason]") -> StopReason:
-        try:
-            return playing.result()
-        except EpisodeOver as over:
-            return over.reason
-        except TrajectoryGone as error:
+    def _reason(self, run: _Run, error: Exception) -> StopReason:
+        if isinstance(error, EpisodeOver):
+            return error.reason
+        if isinstance(error, TrajectoryGone):
             self._warn(run, "trajectory_gone", error)
             return StopReason.TRAJECTORY_GONE
-        except (PolicyUnavailable, SampleRejected) as error:
+        if isinstance(error, PolicyUnavailable | SampleRejected):
             self._warn(run, "policy_unavailable", error)
-            return StopReason.POLICY_UNAVAILABLE
-        except Exception as error:  # noqa: BLE001 - a team's own loop may raise anything
-            self._warn(run, "environment_error", error)
-            return StopReason.ENVIRONMENT_ERROR
+            late = time.monotonic() >= run.deadline  # a Sample that was cut by the deadline
+            return StopReason.WALL_CLOCK if late else StopReason.POLICY_UNAVAILABLE
+        self._blame(run, "environment_error", error)
+        return StopReason.ENVIRONMENT_ERROR
 
     def _grade(self, run: _Run, episode: Episode) -> None:
         if not run.transcript.turns:
@@ -228,13 +260,13 @@ class Rollouts:
             run.reward = penalized(
                 reward, run.transcript.text_tool_calls, self._settings.text_tool_call_penalty
             )
-        except Exception as error:  # noqa: BLE001 - a reward that raises must not cost the job
-            self._warn(run, "grading_failed", error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a reward that raises must not cost the job
+            self._blame(run, "grading_failed", error)
             self._impute(run)
         try:
-            run.score = episode.score(run.transcript)
-        except Exception as error:  # noqa: BLE001 - the score is ours alone: its failure changes no report
-            self._warn(run, "scoring_failed", error)
+            run.score = checked(episode.score(run.transcript))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the score is ours alone: no report changes
+            self._blame(run, "scoring_failed", error)
 
     def _impute(self, run: _Run) -> None:
         run.imputed = True
@@ -272,6 +304,22 @@ class Rollouts:
                 "WARNING", "report_refused", rollout_id=run.request.rollout_id, detail=sealed.detail
             )
         await run.claim.acknowledge()
+
+    def _blame(self, run: _Run, event: str, error: BaseException) -> None:
+        """Say where a plug-in failed, not with what words: those may hold the prompt or the target."""
+        origin = error.__cause__ or error
+        frames = traceback.extract_tb(origin.__traceback__)
+        self._telemetry.log(
+            "WARNING",
+            event,
+            rollout_id=run.request.rollout_id,
+            job_name=run.request.job_name,
+            error=type(origin).__name__,
+            where=f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "",
+        )
+        self._telemetry.log(
+            "DEBUG", f"{event}_detail", rollout_id=run.request.rollout_id, error=f"{error}"[:500]
+        )
 
     def _warn(self, run: _Run, event: str, error: BaseException) -> None:
         self._telemetry.log(

@@ -165,11 +165,12 @@ class _Reader:
         try:
             url = urlsplit(value)
             plain = url.scheme == "http" and url.hostname in LOOPBACK
-            good = bool(url.hostname) and (url.scheme == "https" or plain) and not url.username
+            good = bool(url.hostname) and (url.scheme == "https" or plain) and "@" not in url.netloc
             _ = url.port
         except ValueError:
             good = False
-        if not good or url.path.rstrip("/") or url.query or url.fragment:
+        spaced = any(character.isspace() for character in value)  # urlsplit drops newlines silently
+        if not good or spaced or url.path.rstrip("/") or url.query or url.fragment:
             self.problems.append(
                 f"{name}={value!r} is no https:// origin (http:// is taken for loopback addresses only)."
             )

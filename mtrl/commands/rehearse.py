@@ -1,6 +1,8 @@
 """`mtrl rehearse`: the whole loop on this machine, from base policy to trained policy."""
 
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +13,12 @@ from mtrl.console import emit, fail, progress
 from mtrl.rehearsing.jobs import JobFailed
 from mtrl.rehearsing.plan import Plan, PlanError, make_plan
 from mtrl.rehearsing.processes import ProcessError
+from mtrl.rehearsing.results import summary
 from mtrl.rehearsing.run import Rehearsal
 from mtrl.rehearsing.run import rehearse as run_plan
+from mtrl.report import RunData, render
 
-STEPS = 25
+STEPS = 20
 
 
 def rehearse(
@@ -49,16 +53,18 @@ def rehearse(
     except PlanError as error:
         fail(str(error))
     _announce(plan)
+    # Without this, SIGTERM would end us at once and leave the two processes behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         rehearsal = run_plan(plan)
     except (ProcessError, JobFailed) as error:
         progress.print(f"[bold red]mtrl:[/] {error}", markup=True)
         raise typer.Exit(1) from None
-    summary = _write(rehearsal)
+    figures = _write(rehearsal)
     if as_json:
-        emit(summary)
+        emit(figures)
     else:
-        _show(rehearsal, summary)
+        _show(rehearsal, figures)
 
 
 def _announce(plan: Plan) -> None:
@@ -74,6 +80,7 @@ def _write(rehearsal: Rehearsal) -> dict[str, Any]:
     files = {name: out / name for name in ("report.html", "metrics.jsonl", "transcripts.jsonl", "job.json")}
     _write_lines(files["metrics.jsonl"], rehearsal.history)
     _write_lines(files["transcripts.jsonl"], rehearsal.transcripts)
+    files["report.html"].write_text(render(_report(rehearsal)), encoding="utf-8")
     files["job.json"].write_text(json.dumps(rehearsal.jobs, indent=2, default=str) + "\n", encoding="utf-8")
     return {
         "environment": rehearsal.plan.environment,
@@ -82,8 +89,8 @@ def _write(rehearsal: Rehearsal) -> dict[str, Any]:
         "steps": rehearsal.plan.steps if rehearsal.plan.trains else 0,
         "seconds": round(rehearsal.seconds, 2),
         "training_seconds": round(rehearsal.training_seconds, 2),
-        "base": rehearsal.base.to_json(),
-        "trained": rehearsal.trained.to_json() if rehearsal.trained else None,
+        "base": summary(rehearsal.base),
+        "trained": summary(rehearsal.trained) if rehearsal.trained else None,
         "rollouts": rehearsal.rollouts,
         "stop_reasons": rehearsal.stop_reasons,
         "disagreements": rehearsal.disagreements,
@@ -93,12 +100,29 @@ def _write(rehearsal: Rehearsal) -> dict[str, Any]:
     }
 
 
+def _report(rehearsal: Rehearsal) -> RunData:
+    plan = rehearsal.plan
+    return RunData(
+        environment=plan.environment,
+        domain=plan.domain,
+        seed=plan.seed,
+        steps=plan.steps if plan.trains else 0,
+        seconds=rehearsal.seconds,
+        held_out=len(plan.tasks["test"]),
+        base=rehearsal.base,
+        trained=rehearsal.trained,
+        history=rehearsal.history,
+        transcripts=rehearsal.transcripts,
+    )
+
+
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def _show(rehearsal: Rehearsal, summary: dict[str, Any]) -> None:
-    table = Table(title=f"{summary['domain']}: {rehearsal.base.tasks} held-out tasks, seed {summary['seed']}")
+def _show(rehearsal: Rehearsal, figures: dict[str, Any]) -> None:
+    tasks = len(rehearsal.plan.tasks["test"])
+    table = Table(title=f"{figures['domain']}: {tasks} held-out tasks, seed {figures['seed']}")
     for column in ("", "score", "reward", *(f"pass@{k}" for k in rehearsal.base.pass_at_k)):
         table.add_column(column, justify="right" if column else "left")
     for name, result in (("base", rehearsal.base), ("trained", rehearsal.trained)):
@@ -107,7 +131,7 @@ def _show(rehearsal: Rehearsal, summary: dict[str, Any]) -> None:
             table.add_row(name, f"{result.score:.1%}", f"{result.reward:.3f}", *passes)
     progress.print(table)
     progress.print(
-        f"{summary['rollouts']} rollouts in {summary['seconds']:.0f} s "
-        f"({summary['training_seconds']:.0f} s of them training). Report: {summary['report']}",
+        f"{figures['rollouts']} rollouts in {figures['seconds']:.0f} s "
+        f"({figures['training_seconds']:.0f} s of them training). Report: {figures['report']}",
         highlight=False,
     )

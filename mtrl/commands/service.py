@@ -1,6 +1,7 @@
 """`mtrl service`: the local stand-in of the AgentRFT service, alone."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Iterable
@@ -60,6 +61,8 @@ def service(
         retry_ids="reuse" if retry_ids == "reuse" else "renew",
         fail_on=_fail_on(fail_on),
     )
+    # A batch keeps a hundred thousand small objects until its update; the default would walk them all the time.
+    gc.set_threshold(100_000, 50, 100)
     try:
         asyncio.run(_serve(options, as_json))
     except (StoreError, PolicyError) as error:

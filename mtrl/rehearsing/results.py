@@ -5,41 +5,25 @@ The score never goes to the service, so it is read where it is made: in the adap
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from mtrl.rehearsing.processes import read_json_lines
+from mtrl.report import Evaluation
 from rehearsal.trainer.pass_at_k import mean_pass_at_k
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """One evaluation of a policy on the held-out split; every number from single rollouts."""
-
-    score: float
-    """Mean external score, in [0, 1]."""
-    reward: float
-    pass_at_k: dict[int, float]
-    """By k: the share of tasks of which at least one in k rollouts scores 1 (unbiased estimate)."""
-    fields: dict[str, float] = field(default_factory=dict)
-    """By field of the answer: the share of rollouts that got it right."""
-    stop_reasons: dict[str, int] = field(default_factory=dict)
-    turns: dict[int, int] = field(default_factory=dict)
-    rollouts: int = 0
-    tasks: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "score": self.score,
-            "reward": self.reward,
-            "pass_at_k": {str(k): value for k, value in self.pass_at_k.items()},
-            "fields": self.fields,
-            "stop_reasons": self.stop_reasons,
-            "rollouts": self.rollouts,
-            "tasks": self.tasks,
-        }
+def summary(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as it stands in the JSON output."""
+    return {
+        "score": evaluation.score,
+        "reward": evaluation.reward,
+        "pass_at_k": {str(k): value for k, value in evaluation.pass_at_k.items()},
+        "fields": dict(evaluation.fields),
+        "stop_reasons": dict(evaluation.stop_reasons),
+        "rollouts": sum(evaluation.stop_reasons.values()),
+    }
 
 
 class RolloutLog:
@@ -59,7 +43,10 @@ class RolloutLog:
         return dict(Counter(str(line["stop_reason"]) for lines in self._lines.values() for line in lines))
 
     def evaluation(self, job: str, ks: Sequence[int]) -> Evaluation:
-        """The evaluation job's figures. Rollouts of one task share the front part of their id."""
+        """The evaluation job's figures; pass@k is by score, not by reward.
+
+        Rollouts of one task share the front part of their id.
+        """
         lines = self._lines[job]
         groups: dict[str, list[float]] = defaultdict(list)
         for line in lines:
@@ -72,16 +59,14 @@ class RolloutLog:
             fields=_field_accuracy(lines),
             stop_reasons=dict(Counter(str(line["stop_reason"]) for line in lines)),
             turns=dict(sorted(Counter(int(line["Turns"]) for line in lines).items())),
-            rollouts=len(lines),
-            tasks=len(groups),
         )
 
-    def training_scores(self, job: str) -> dict[int, float]:
-        """The mean external score of each training step's rollouts, by step from 1."""
+    def step_scores(self, job: str, phase: str) -> dict[int, float]:
+        """The mean external score of each step's rollouts, by step from 1; `phase` is train or val."""
         steps: dict[int, list[float]] = defaultdict(list)
         for line in self._lines[job]:
-            phase, step, *_ = line["rollout_id"].split("-")
-            if phase == "train":
+            kind, step, *_ = line["rollout_id"].split("-")
+            if kind == phase:
                 steps[int(step) + 1].append(float(line.get("Score", 0.0)))
         return {step: fmean(scores) for step, scores in sorted(steps.items())}
 

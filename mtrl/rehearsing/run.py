@@ -15,9 +15,11 @@ from mtrl.console import progress as console
 from mtrl.rehearsing.jobs import JobsClient
 from mtrl.rehearsing.plan import BATCH, EVALUATION_GROUP, GROUP, KS, Plan
 from mtrl.rehearsing.processes import adapter, free_port, read_json_lines, service
-from mtrl.rehearsing.results import Evaluation, RolloutLog
+from mtrl.rehearsing.results import RolloutLog
+from mtrl.report import Evaluation
 
 BASE, TRAIN, TRAINED = "base-evaluation", "training", "trained-evaluation"
+PHASES = {BASE: "base", TRAIN: "train", TRAINED: "trained"}
 
 EVALUATION = {
     "eval_group_size": str(EVALUATION_GROUP),
@@ -147,13 +149,15 @@ def _measure(
     jobs: list[dict[str, Any]],
     seconds: float,
 ) -> Rehearsal:
-    scores = log.training_scores(TRAIN)
-    for line in history:
-        # Ours, beside the service's names: it is measured in the adapter and never sent.
-        line["rehearsal/score/mean"] = scores.get(line["step"], 0.0)
+    # Ours, beside the service's names: the score is measured in the adapter and never sent.
+    for phase, name in (("train", "rollout/score/mean"), ("val", "val/score/mean")):
+        scores = log.step_scores(TRAIN, phase)
+        for line in history:
+            if line["step"] in scores:
+                line[name] = scores[line["step"]]
     transcripts = [
-        {"phase": job, **record}
-        for job in (BASE, TRAIN, TRAINED)
+        {"id": record["rollout_id"], "phase": phase, **record}
+        for job, phase in PHASES.items()
         if (archive / f"{job}.jsonl").exists()
         for record in read_json_lines(archive / f"{job}.jsonl")
     ]

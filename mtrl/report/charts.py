@@ -83,7 +83,7 @@ def rows(title: str, groups: Mapping[str, Sequence[float]], series: Sequence[Ser
         parts.append(_text(left - 8, y + 15, shown, "end", name))
         for j, (s, value) in enumerate(zip(series, values, strict=True)):
             said = f"{name}, {s.label}: {number(value, True)}"
-            parts.append(_bar(left, y + j * 13, max(x_of(value) - left, 1), 12, s.color, said))
+            parts.append(_bar(left, y + j * 13, x_of(value) - left, 12, s.color, said))
             parts.append(_text(x_of(value) + 5, y + 10 + j * 13, number(value, True), "start"))
     return _svg(title, _TOP + _ROW * len(groups), parts)
 

@@ -28,8 +28,8 @@ class RunData:
     """One rehearsal.
 
     `history` holds one mapping a step: `step`, and metrics under the service's names. Read here, each
-    where present: `rollout/reward/mean`, `val/reward/mean`, `val/score/mean`, `training/num_groups`,
-    `analysis/zero_adv_nonzero_reward`, `analysis/zero_adv_zero_reward`.
+    where present: `rollout/reward/mean`, `rollout/score/mean`, `val/reward/mean`, `val/score/mean`,
+    `training/num_groups`, `analysis/zero_adv_nonzero_reward`, `analysis/zero_adv_zero_reward`.
 
     `transcripts` holds one mapping a rollout: `id`, `phase` (`base`, `trained` or `train`), `reward`,
     `score` (None where there is none), `stop_reason`, and `messages` in OpenAI form. They come from a
@@ -45,7 +45,8 @@ class RunData:
     held_out: int
     """Tasks of the two evaluations; none of them was trained on."""
     base: Evaluation
-    trained: Evaluation
+    trained: Evaluation | None = None
+    """None: the base policy was evaluated, and nothing else."""
     history: Sequence[Mapping[str, float]] = ()
     transcripts: Sequence[Mapping[str, Any]] = ()
     success_threshold: float = 1.0

@@ -1,7 +1,7 @@
 """From the data of a run to the page."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
 )
 _BOTH = (Series("base", "base", ()), Series("trained", "trained", ()))
-Groups = Mapping[str, tuple[float, float]]
+Groups = Mapping[str, tuple[float, ...]]
 
 
 def render(run: RunData) -> str:
@@ -44,8 +44,9 @@ def render(run: RunData) -> str:
 def _curves(run: RunData) -> Markup | None:
     series = (
         _series(run, "train reward", "reward", "rollout/reward/mean"),
-        _series(run, "held-out reward", "base", "val/reward/mean"),
-        _series(run, "held-out score", "trained", "val/score/mean"),
+        _series(run, "train score", "good", "rollout/score/mean"),
+        _series(run, "validation reward", "heldout", "val/reward/mean"),
+        _series(run, "validation score", "trained", "val/score/mean"),
     )
     if not any(s.points for s in series):
         return None
@@ -82,29 +83,35 @@ def _series(run: RunData, label: str, color: str, name: str, *, of: str = "") ->
 
 def _comparisons(run: RunData) -> list[tuple[str, str, Markup]]:
     """(heading, note, chart) of each comparison that there is data for."""
-    pass_at_k = _paired(run.base.pass_at_k, run.trained.pass_at_k)
-    turns = _filled(_paired(_shares(run.base.turns), _shares(run.trained.turns)))
-    stops = _paired(_shares(run.base.stop_reasons), _shares(run.trained.stop_reasons))
+    shown = [run.base] + ([run.trained] if run.trained else [])
+    turns = _filled(_side_by_side([_shares(each.turns) for each in shown]))
+    stops = _side_by_side([_shares(each.stop_reasons) for each in shown])
     stops = dict(sorted(stops.items(), key=lambda item: -sum(item[1])))
-    fields = _paired(run.base.fields, run.trained.fields)
     made = [
-        ("pass@k", "at least one of k rollouts succeeds", pass_at_k, "k"),
+        ("pass@k", "at least one of k rollouts succeeds", _side_by_side([e.pass_at_k for e in shown]), "k"),
         ("Turns", "share of rollouts by number of turns", turns, "turns"),
         ("Stop reasons", "share of rollouts", stops, ""),
-        ("Accuracy by output field", "share of rollouts with the right value", fields, ""),
+        (
+            "Accuracy by output field",
+            "share of rollouts with the right value",
+            _side_by_side([each.fields for each in shown]),
+            "",
+        ),
     ]
     return [(heading, note, _chart(heading, groups, axis)) for heading, note, groups, axis in made if groups]
 
 
 def _chart(heading: str, groups: Groups, axis: str) -> Markup:
-    title = f"{heading}, base and trained"
-    return charts.columns(title, groups, _BOTH, axis) if axis else charts.rows(title, groups, _BOTH)
+    series = _BOTH[: len(next(iter(groups.values())))]
+    title = f"{heading}, {' and '.join(s.label for s in series)}"
+    return charts.columns(title, groups, series, axis) if axis else charts.rows(title, groups, series)
 
 
-def _paired(base: Mapping[Any, float], trained: Mapping[Any, float]) -> dict[str, tuple[float, float]]:
-    keys = [*base, *(key for key in trained if key not in base)]
+def _side_by_side(evaluations: Sequence[Mapping[Any, float]]) -> Groups:
+    """For each key of any evaluation its value in each of them."""
+    keys = list(dict.fromkeys(key for each in evaluations for key in each))
     ordered = sorted(keys) if all(isinstance(key, int) for key in keys) else keys
-    return {str(key): (base.get(key, 0.0), trained.get(key, 0.0)) for key in ordered}
+    return {str(key): tuple(each.get(key, 0.0) for each in evaluations) for key in ordered}
 
 
 def _filled(groups: Groups) -> Groups:
@@ -112,7 +119,8 @@ def _filled(groups: Groups) -> Groups:
     if not groups:
         return groups
     numbers = [int(name) for name in groups]
-    return {str(n): groups.get(str(n), (0.0, 0.0)) for n in range(min(numbers), max(numbers) + 1)}
+    nobody = (0.0,) * len(next(iter(groups.values())))
+    return {str(n): groups.get(str(n), nobody) for n in range(min(numbers), max(numbers) + 1)}
 
 
 def _shares(counts: Mapping[Any, int]) -> dict[Any, float]:
@@ -121,13 +129,18 @@ def _shares(counts: Mapping[Any, int]) -> dict[Any, float]:
 
 
 def _margin(run: RunData) -> float | None:
-    """The widest half 95 % interval of the two scores; at most this for any score in [0, 1]."""
+    """The wider half 95 % interval of the two scores, after Agresti and Coull (1998).
+
+    Exact scores of 0 and 1 keep a width, and a score with values between 0 and 1 varies no more than this.
+    """
 
     def half(evaluation: Evaluation) -> float:
-        p = min(max(evaluation.score, 0.0), 1.0)
-        return 1.96 * math.sqrt(p * (1 - p) / run.held_out)
+        n = run.held_out + 4
+        p = (min(max(evaluation.score, 0.0), 1.0) * run.held_out + 2) / n
+        return 1.96 * math.sqrt(p * (1 - p) / n)
 
-    return max(half(run.base), half(run.trained)) if run.held_out else None
+    shown = [run.base] + ([run.trained] if run.trained else [])
+    return max(map(half, shown)) if run.held_out else None
 
 
 def _duration(seconds: float) -> str:

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 
 class PolicyError(ValueError):
-    """The policy cannot be had or cannot answer; the message says what to do."""
+    """The policy cannot be had or cannot answer; the message says what to do.
+
+    `status` is the HTTP status with which a model server refused, 500 where there is none.
+    """
+
+    def __init__(self, message: str, *, status: int = 500) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

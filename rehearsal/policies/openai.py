@@ -21,16 +21,20 @@ class OpenAIPolicy:
         self._session: aiohttp.ClientSession | None = None
 
     async def sample(self, request: Mapping[str, Any], seed: int) -> Sampled:
-        body = {**request, "stream": False, "seed": seed & 0x7FFFFFFF}
+        # Servers refuse `stream_options` without a stream; the stand-in streams by itself.
+        kept = {name: value for name, value in request.items() if name != "stream_options"}
+        body = {**kept, "stream": False, "seed": seed & 0x7FFFFFFF}
         body["model"] = os.environ.get("OPENAI_MODEL", body.get("model", "default"))
         try:
             async with self._open().post(self._url, json=body) as answer:
                 if answer.status != 200:
                     text = (await answer.text())[:300]
-                    raise PolicyError(f"{self._url} answered {answer.status}: {text}")
+                    raise PolicyError(f"{self._url} answered {answer.status}: {text}", status=answer.status)
                 raw = await answer.json(content_type=None)
+        except PolicyError:
+            raise
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise PolicyError(f"{self._url} cannot be used: {error}") from error
+            raise PolicyError(f"{self._url} cannot be used: {str(error) or type(error).__name__}") from error
         return _sampled(raw, self._url)
 
     async def close(self) -> None:
@@ -48,13 +52,10 @@ class OpenAIPolicy:
 def _sampled(raw: Any, url: str) -> Sampled:
     try:
         choice = raw["choices"][0]
-        message = dict(choice["message"])
-    except (KeyError, IndexError, TypeError):
+        message = {**choice["message"]}
+        usage = raw.get("usage") or {}
+        finish = str(choice.get("finish_reason") or "stop")
+        tokens = [int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")]
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise PolicyError(f"{url} answered something else than a chat completion") from None
-    usage = raw.get("usage") or {}
-    return Sampled(
-        message,
-        str(choice.get("finish_reason") or "stop"),
-        int(usage.get("prompt_tokens", 0)),
-        int(usage.get("completion_tokens", 0)),
-    )
+    return Sampled(message, finish, *tokens)

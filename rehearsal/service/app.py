@@ -5,9 +5,10 @@ POST /sample …               Job Runtime, REST-JSON, and /v1/chat/completions
 GET  /_rehearsal/counts      what happened to the trajectories, by job ARN (also every breach)
 """
 
+import errno
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import orjson
 from aiohttp import web
@@ -27,6 +28,9 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 # Above any client's: a connection closed for idleness must never look like an uncertain Sample.
 KEEPALIVE_SECONDS = 120.0
 
+SHUTDOWN_SECONDS = 5.0
+"""For requests in flight when the stand-in is told to end."""
+
 
 @asynccontextmanager
 async def running(options: ServiceOptions) -> AsyncIterator[str]:
@@ -36,9 +40,7 @@ async def running(options: ServiceOptions) -> AsyncIterator[str]:
         StoreError, PolicyError: the state directory or the policy cannot be used.
         OSError: the port is taken.
     """
-    listener = _listen(options.port)
-    store = Store(options.state_dir)
-    try:
+    with closing(_listen(options.port)) as listener, Store(options.state_dir) as store:
         jobs = Jobs(store, region=options.region, account=options.account)
         trajectories = Trajectories()
         agents = Agents(agents=options.agents, forwarder=options.forwarder)
@@ -47,6 +49,7 @@ async def running(options: ServiceOptions) -> AsyncIterator[str]:
             _app(options, jobs, trajectories),
             access_log=None,
             keepalive_timeout=KEEPALIVE_SECONDS,
+            shutdown_timeout=SHUTDOWN_SECONDS,
             handle_signals=False,
         )
         await web_runner.setup()
@@ -58,9 +61,6 @@ async def running(options: ServiceOptions) -> AsyncIterator[str]:
         finally:
             await runner.close()
             await web_runner.cleanup()
-    finally:
-        listener.close()
-        store.close()
 
 
 def _app(options: ServiceOptions, jobs: Jobs, trajectories: Trajectories) -> web.Application:
@@ -81,6 +81,9 @@ def _listen(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, port))
+    except OverflowError:
+        listener.close()
+        raise OSError(errno.EINVAL, "a port is a number from 0 to 65535") from None
     except OSError:
         listener.close()
         raise

@@ -37,8 +37,14 @@ class Faults:
         self._rng = random.Random(self.seed)  # noqa: S311 - decides faults, not secrets
 
     def draw(self, operation: str, header: str | None) -> str | None:
-        """The fault for one request, or None."""
-        if header in KINDS:
+        """The fault for one request, or None.
+
+        Raises:
+            FaultError: the header names no fault.
+        """
+        if header is not None:
+            if header not in KINDS:
+                raise FaultError(f"Unknown fault {header!r}. Faults: {', '.join(KINDS)}.")
             return header
         if not self.rates:
             return None
@@ -69,3 +75,5 @@ class Faults:
             raise FaultError(f"The rate in {text!r} must be a number from 0 to 1, as in {kind}=0.05.")
         for each in [operation] if operation else OPERATIONS:
             self.rates[each, kind] = rate
+            if sum(self.rates.get((each, other), 0.0) for other in KINDS) > 1 + 1e-9:
+                raise FaultError(f"With {text!r} the rates of {each} add up to more than 1. Lower one.")

@@ -33,12 +33,16 @@ class Models:
         package = self._store.get(_TABLE, package_arn)
         if package is None:
             raise PolicyError(f"There is no model package {package_arn}. Train one first.")
-        if not isinstance(policy, TrainablePolicy) or package["base"] != self._base:
+        if package["base"] != self._base:
             raise PolicyError(
                 f"{package_arn} was trained from policy {package['base']!r}, not {self._base!r}."
             )
-        policy.load(np.array(package["parameters"]))
-        return policy
+        if isinstance(policy, TrainablePolicy):
+            try:
+                policy.load(np.array(package["parameters"]))
+            except ValueError as error:
+                raise PolicyError(f"{package_arn} is of another version: {error}. Train again.") from None
+        return policy  # one that cannot be trained is what it was
 
     def register(self, group_arn: str, policy: ServedPolicy, job_arn: str) -> str:
         """Store the policy as the next version in a model package group; returns the package ARN."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,11 @@ from rehearsal.service.state.trajectories import Trajectories, Trajectory
 from rehearsal.service.wire.job_runtime import hash_seed
 
 RETRY_PAUSE_SECONDS = 0.2
+STOP_POLL_SECONDS = 0.1
+
+
+class StopRequested(Exception):
+    """StopJob was called."""
 
 
 class RolloutFailed(Exception):
@@ -71,6 +76,9 @@ class RolloutSender:
         agent: Agent,
         job_arn: str,
         policy: Any,
+        *,
+        stop_requested: Callable[[], bool] = lambda: False,
+        restarts: int = 0,
     ) -> None:
         self._options = options
         self._endpoint = endpoint
@@ -78,27 +86,40 @@ class RolloutSender:
         self._agent = agent
         self._job_arn = job_arn
         self._policy = policy
+        self._stop_requested = stop_requested
+        # Agents of before the restart may still be playing: under the old id they would join in.
+        self._suffix = f"-s{restarts}" if restarts and options.retry_ids == "renew" else ""
 
     async def send(self, tickets: Sequence[Ticket], sampling: Sampling) -> list[Finished]:
         """Make all rollouts, in the order of `tickets`.
 
         Raises:
             RolloutFailed: a rollout ended in a way that costs the whole job (`fail_on`).
+            StopRequested: StopJob was called; rollouts in flight are given up.
         """
         places = asyncio.Semaphore(sampling.concurrency)
         tasks = [asyncio.create_task(self._one(ticket, sampling, places)) for ticket in tickets]
+        watch = asyncio.create_task(self._watch_for_stop())
+        everything: asyncio.Future[list[Finished]] = asyncio.gather(*tasks)
         try:
-            return list(await asyncio.gather(*tasks))
+            await asyncio.wait((everything, watch), return_when=asyncio.FIRST_COMPLETED)
+            if not everything.done():
+                raise StopRequested
+            return everything.result()
         finally:
-            for task in tasks:
+            for task in (*tasks, watch):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(everything, *tasks, watch, return_exceptions=True)
+
+    async def _watch_for_stop(self) -> None:
+        while not self._stop_requested():  # noqa: ASYNC110 - the record is what there is to look at
+            await asyncio.sleep(STOP_POLL_SECONDS)
 
     async def _one(self, ticket: Ticket, sampling: Sampling, places: asyncio.Semaphore) -> Finished:
         async with places:
             started = time.monotonic()
             problem = ""
-            trajectory = self._open(ticket, ticket.rollout_id)
+            trajectory = self._open(ticket, ticket.rollout_id + self._suffix)
             for attempt in range(sampling.attempts):
                 if attempt:
                     await asyncio.sleep(RETRY_PAUSE_SECONDS * attempt)
@@ -152,8 +173,8 @@ class RolloutSender:
         self._trajectories.count(self._job_arn, "rollout_retries")
         if self._options.retry_ids == "reuse":
             return trajectory
-        self._trajectories.close(trajectory)
-        return self._open(ticket, f"{ticket.rollout_id}-r{attempt}")
+        self._trajectories.forget(trajectory)
+        return self._open(ticket, f"{ticket.rollout_id}{self._suffix}-r{attempt}")
 
     def _judge(self, status: str, trajectory: Trajectory, problem: str) -> None:
         fail_on = self._options.fail_on

@@ -8,8 +8,9 @@ import asyncio
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,14 @@ from rehearsal.service.agents import AgentError, Agents
 from rehearsal.service.data import DataError, Output, check_prompts, read_prompts
 from rehearsal.service.models import Models
 from rehearsal.service.options import ServiceOptions
-from rehearsal.service.rollouts import Finished, RolloutFailed, RolloutSender, Sampling, Ticket
+from rehearsal.service.rollouts import (
+    Finished,
+    RolloutFailed,
+    RolloutSender,
+    Sampling,
+    StopRequested,
+    Ticket,
+)
 from rehearsal.service.state.jobs import JobRecord, Jobs
 from rehearsal.service.state.trajectories import Trajectories
 from rehearsal.service.wire.job_runtime import hash_seed
@@ -28,10 +36,6 @@ from rehearsal.trainer.metrics import by_group, evaluation_metrics, training_met
 from rehearsal.trainer.optimizer import Adam
 from rehearsal.trainer.results import TrajectoryResult
 from rehearsal.trainer.update import Experience, update
-
-
-class StopRequested(Exception):
-    """StopJob was called."""
 
 
 @dataclass(slots=True)
@@ -45,6 +49,15 @@ class _Run:
     where: str
     """The URI below which this job writes."""
     channels: dict[str, list[str]]
+    usage: Counter[str]
+    """BillableTokenUsage, those of an earlier process included."""
+
+    def bill(self, finished: Sequence[Finished], *, trained: bool = False) -> None:
+        turns = [turn for each in finished for turn in each.trajectory.turns]
+        prompt, response = sum(t.prompt_tokens for t in turns), sum(t.completion_tokens for t in turns)
+        self.usage["PrefillTokenCount"] += prompt
+        self.usage["SampleTokenCount"] += response
+        self.usage["TrainTokenCount"] += prompt + response if trained else 0
 
 
 class Runner:
@@ -71,7 +84,9 @@ class Runner:
     def resume(self) -> None:
         """Go on with the jobs that were unfinished when the last process ended."""
         for record in self._jobs.unfinished():
-            if record.runner_state:
+            if record.secondary != "Starting":
+                restarts = int(record.runner_state.get("restarts", 0)) + 1
+                self._jobs.progress(record, runner_state={"restarts": restarts})
                 self._jobs.advance(record, "Restarting", "The service was restarted.")
             self.start(record)
 
@@ -90,15 +105,20 @@ class Runner:
     async def _run(self, record: JobRecord) -> None:
         policy: ServedPolicy | None = None
         try:
+            if self._jobs.stop_requested(record):
+                raise StopRequested
             policy = self._models.policy(
                 record.document.get("ModelPackageConfig", {}).get("InputModelPackageArn")
             )
             run = await self._prepare(record, policy)
             if record.category == "AgentRFT":
                 await _Training(self._jobs, self._trajectories, self._options).run(run)
-                self._publish(run)
             else:
                 await _Evaluation(self._jobs, self._trajectories).run(run)
+            if self._jobs.stop_requested(record):
+                raise StopRequested
+            if record.category == "AgentRFT":
+                self._publish(run)
             self._jobs.advance(record, "Uploading")
             self._jobs.finish(record, "Completed")
         except StopRequested:
@@ -109,6 +129,7 @@ class Runner:
             self._jobs.finish(record, "Failed", reason=f"Internal error: {type(error).__name__}: {error}")
             raise  # and stay visible in this process's log
         finally:
+            self._trajectories.end_job(record.arn)
             self._record_counts(record)
             if policy is not None:
                 await policy.close()
@@ -123,10 +144,22 @@ class Runner:
                 raise DataError("The stand-in reads S3DataSource channels only, not DatasetSource.")
             channels[channel["ChannelName"]] = await asyncio.to_thread(read_prompts, source["S3Uri"])
         where = f"{record.document['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{record.name}"
-        sender = RolloutSender(self._options, self.endpoint, self._trajectories, agent, record.arn, policy)
-        return _Run(record, policy, sender, Output(), where, channels)
+        sender = RolloutSender(
+            self._options,
+            self.endpoint,
+            self._trajectories,
+            agent,
+            record.arn,
+            policy,
+            stop_requested=lambda: self._jobs.stop_requested(record),
+            restarts=int(record.runner_state.get("restarts", 0)),
+        )
+        usage = Counter(record.service_output.get("BillableTokenUsage", {}))
+        return _Run(record, policy, sender, Output(), where, channels, usage)
 
     def _publish(self, run: _Run) -> None:
+        if "OutputModelPackageArn" in run.record.service_output:
+            return  # killed between this and the job's end
         group = run.record.document["ModelPackageConfig"]["OutputModelPackageGroupArn"]
         package = self._models.register(group, run.policy, run.record.arn)
         self._jobs.progress(run.record, service_output={"OutputModelPackageArn": package})
@@ -149,23 +182,23 @@ class _Training:
         hp = TrainingHyperparameters.from_document(
             record.document["TrainingConfig"].get("HyperParameters", {})
         )
-        prompts = _channel(run, "train")
-        check_prompts(prompts, hp.global_batch_size)
+        prompts = _channel(run, "train", hp.global_batch_size)
         per_epoch = max(1, len(prompts) // hp.global_batch_size)
         total = min(hp.max_steps, hp.max_epochs * per_epoch)
         adam = Adam(run.policy.parameters.size, hp) if isinstance(run.policy, TrainablePolicy) else None
         start = _restore(record, run.policy, adam)
         note = "" if adam else "This policy cannot be trained: rollouts and rewards only."
         self._jobs.advance(record, "Training", note)
+        history: list[dict[str, float]] = list(record.runner_state.get("history", []))
+        await asyncio.to_thread(_restore_metrics, run, history)
         for step in range(start, total):
-            if self._jobs.stop_requested(record):
-                raise StopRequested
             batch = self._batch(prompts, step, hp.global_batch_size, per_epoch)
             metrics = await self._step(run, hp, adam, step, batch, per_epoch)
             if "validation" in run.channels and hp.val_every and _is_due(step, total, hp.val_every):
                 metrics |= await self._validate(run, hp, step)
             await asyncio.to_thread(_append_metrics, run, step + 1, metrics)
-            self._save(run, adam, step + 1, total, per_epoch, metrics, hp)
+            history.append({"step": step + 1, **metrics})
+            self._save(run, adam, history, total, per_epoch, hp)
 
     def _batch(self, prompts: Sequence[str], step: int, size: int, per_epoch: int) -> list[int]:
         """Indices of the step's prompts: each epoch is one seeded shuffle."""
@@ -186,7 +219,7 @@ class _Training:
         started = time.monotonic()
         prompts = run.channels["train"]
         tickets = [Ticket("train", step, i, prompts[i], m) for i in batch for m in range(hp.group_size)]
-        finished = await run.sender.send(tickets, _training_sampling(hp))
+        finished = await run.sender.send(tickets, _sampling(hp))
         rolled = time.monotonic()
         results = [_result(each) for each in finished]
         experience = _experience(finished)
@@ -195,6 +228,7 @@ class _Training:
         else:
             shares = [[np.zeros(len(member.traces)) for member in group] for group in experience]
         now = time.monotonic()
+        run.bill(finished, trained=adam is not None)
         for each in finished:
             self._trajectories.forget(each.trajectory)
         return training_metrics(
@@ -208,35 +242,20 @@ class _Training:
         """One greedy rollout of each validation prompt, as the service does."""
         started = time.monotonic()
         tickets = [Ticket("val", step, i, p, 0) for i, p in enumerate(run.channels["validation"])]
-        sampling = Sampling(
-            temperature=0.0,
-            top_p=1.0,
-            max_tokens=hp.val_sampling_max_tokens,
-            concurrency=hp.rollout_max_concurrency,
-            timeout=hp.rollout_timeout,
-            attempts=hp.rollout_max_retries,
-        )
-        finished = await run.sender.send(tickets, sampling)
-        for each in finished:
-            self._trajectories.forget(each.trajectory)
-        metrics = evaluation_metrics(
-            [_result(each) for each in finished],
-            prefix="val",
-            pass_k_values=hp.pass_k_values,
-            success_threshold=hp.success_threshold,
-        )
+        greedy = replace(_sampling(hp), temperature=0.0, top_p=1.0, max_tokens=hp.val_sampling_max_tokens)
+        metrics = await _measure(run, self._trajectories, tickets, greedy, hp)
         return {**metrics, "timing_s/eval": time.monotonic() - started}
 
     def _save(
         self,
         run: _Run,
         adam: Adam | None,
-        step: int,
+        history: list[dict[str, float]],
         total: int,
         per_epoch: int,
-        metrics: dict[str, float],
         hp: TrainingHyperparameters,
     ) -> None:
+        step = len(history)
         state: dict[str, Any] = {"step": step}
         if adam is not None and isinstance(run.policy, TrainablePolicy):
             state |= {"parameters": run.policy.parameters.tolist(), "adam": adam.state()}
@@ -250,8 +269,8 @@ class _Training:
             "CurrentStep": step,
             "MaxSteps": total,
         }
-        usage = _add_usage(run.record, metrics.get("training/total_tokens", 0.0))
-        output = {"ProgressInfo": progress, "BillableTokenUsage": usage}
+        output = {"ProgressInfo": progress, "BillableTokenUsage": dict(run.usage)}
+        state["history"] = history
         self._jobs.progress(run.record, service_output=output, runner_state=state)
 
 
@@ -267,46 +286,53 @@ class _Evaluation:
         hp = EvaluationHyperparameters.from_document(
             record.document["EvaluationConfig"].get("HyperParameters", {})
         )
-        prompts = _channel(run, "evaluation")
-        check_prompts(prompts, 1)
+        prompts = _channel(run, "evaluation", 1)
         self._jobs.advance(record, "Evaluating")
-        if self._jobs.stop_requested(record):
-            raise StopRequested
         tickets = [
             Ticket("eval", 0, i, p, m) for i, p in enumerate(prompts) for m in range(hp.eval_group_size)
         ]
-        sampling = Sampling(
-            temperature=hp.temperature,
-            top_p=hp.sampling_top_p,
-            max_tokens=hp.sampling_max_tokens,
-            concurrency=hp.rollout_max_concurrency,
-            timeout=hp.rollout_timeout,
-            attempts=hp.rollout_max_retries,
-        )
-        finished = await run.sender.send(tickets, sampling)
-        for each in finished:
-            self._trajectories.forget(each.trajectory)
-        metrics = evaluation_metrics(
-            [_result(each) for each in finished],
-            prefix="eval",
-            pass_k_values=hp.pass_k_values,
-            success_threshold=hp.success_threshold,
-        )
-        await asyncio.to_thread(_append_metrics, run, 0, metrics)
-        self._jobs.progress(record, runner_state={"metrics": metrics})
+        metrics = await _measure(run, self._trajectories, tickets, _sampling(hp), hp)
+        line = json.dumps({"step": 0, **metrics}).encode() + b"\n"
+        await asyncio.to_thread(run.output.write_bytes, run.where, "metrics.jsonl", line)
+        output = {"BillableTokenUsage": dict(run.usage)}
+        self._jobs.progress(record, service_output=output, runner_state={"metrics": metrics})
 
 
-def _channel(run: _Run, name: str) -> list[str]:
-    if name not in run.channels:
-        raise DataError(f"InputDataConfig has no channel {name!r}; it has {', '.join(run.channels)}.")
-    return run.channels[name]
+async def _measure(
+    run: _Run,
+    trajectories: Trajectories,
+    tickets: Sequence[Ticket],
+    sampling: Sampling,
+    hp: TrainingHyperparameters | EvaluationHyperparameters,
+) -> dict[str, float]:
+    """The metrics of rollouts that are not trained on."""
+    finished = await run.sender.send(tickets, sampling)
+    results = [_result(each) for each in finished]
+    run.bill(finished)
+    for each in finished:
+        trajectories.forget(each.trajectory)
+    return evaluation_metrics(
+        results,
+        prefix=tickets[0].phase if tickets else "val",
+        pass_k_values=hp.pass_k_values,
+        success_threshold=hp.success_threshold,
+    )
+
+
+def _channel(run: _Run, name: str, batch: int) -> list[str]:
+    prompts = run.channels[name]  # the schema has seen to it that it is there
+    try:
+        check_prompts(prompts, batch)
+    except DataError as error:
+        raise DataError(f"Channel {name}: {error}") from None
+    return prompts
 
 
 def _is_due(step: int, total: int, every: int) -> bool:
     return (step + 1) % every == 0 or step + 1 == total
 
 
-def _training_sampling(hp: TrainingHyperparameters) -> Sampling:
+def _sampling(hp: TrainingHyperparameters | EvaluationHyperparameters) -> Sampling:
     return Sampling(
         temperature=hp.temperature,
         top_p=hp.sampling_top_p,
@@ -357,6 +383,8 @@ def _append_metrics(run: _Run, step: int, metrics: dict[str, float]) -> None:
     run.output.append_line(run.where, "metrics.jsonl", json.dumps({"step": step, **metrics}))
 
 
-def _add_usage(record: JobRecord, tokens: float) -> dict[str, int]:
-    usage = record.service_output.get("BillableTokenUsage") or {}
-    return {"TrainTokenCount": int(usage.get("TrainTokenCount", 0) + tokens)}
+def _restore_metrics(run: _Run, history: Sequence[dict[str, float]]) -> None:
+    """The file as of the last finished step: a killed process may have written a line more."""
+    run.output.write_bytes(run.where, "metrics.jsonl", b"")
+    if history:
+        run.output.append_line(run.where, "metrics.jsonl", "\n".join(map(json.dumps, history)))

@@ -13,7 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rehearsal.policies.tiny.reading import Call, Fact, Field, Tool, View, none_like, overlap, same_name
+from rehearsal.policies.tiny.reading import (
+    Call,
+    Fact,
+    Field,
+    Tool,
+    View,
+    names_in,
+    none_like,
+    overlap,
+    same_name,
+    words,
+)
 
 Matrix = NDArray[np.float64]
 
@@ -59,25 +70,32 @@ class Standing:
         self.succeeded = {call.tool for call in view.calls if call.ok}
         self.failed = {call.tool for call in view.calls if not call.ok} - self.succeeded
         self.counts = Counter(call.tool for call in view.calls)
-        self.tool_keys = [fact.key for fact in view.facts if fact.from_tool]
-
-    def names_a_tool(self, call: Call) -> bool:
-        """Results often lead on to a next tool; one that names none may be the end of the lead."""
-        return any(tool.name in call.text for tool in self.view.tools if tool.name != call.tool)
+        self.known = {words(fact.key) for fact in view.facts}
+        self.known_by_tools = {words(fact.key) for fact in view.facts if fact.from_tool}
+        names = tuple(tool.name for tool in view.tools)
+        self.named = [names_in(call.text, names) for call in view.calls]
+        """For each call, the tools that its result names."""
 
     def named_in_last(self, tool: Tool, *, ok: bool) -> bool:
-        return self.last is not None and self.last.ok is ok and tool.name in self.last.text
+        return self.last is not None and self.last.ok is ok and tool.name in self.named[-1]
 
     @cached_property
-    def pending(self) -> set[str]:
+    def lead_ends(self) -> list[bool]:
+        """For each call: it succeeded, and named no other tool to go on with."""
+        return [
+            call.ok and not named - {call.tool}
+            for call, named in zip(self.view.calls, self.named, strict=True)
+        ]
+
+    @cached_property
+    def pending(self) -> frozenset[str]:
         """Tools that some result named, and that have not been called successfully since."""
-        text = "\n".join(call.text for call in self.view.calls)
-        return {t.name for t in self.view.tools if t.name in text and t.name not in self.succeeded}
+        return frozenset().union(*self.named) - self.succeeded
 
     @cached_property
     def open_fields(self) -> list[Field]:
         """Fields for which no tool result has a value of that name."""
-        return [f for f in self.view.fields if not any(same_name(f.name, key) for key in self.tool_keys)]
+        return [f for f in self.view.fields if words(f.name) not in self.known_by_tools]
 
     @cached_property
     def next_in_order(self) -> str | None:
@@ -98,15 +116,13 @@ def _answer_row(s: Standing) -> list[float]:
     share = len(s.open_fields) / len(s.view.fields) if s.view.fields else 0.0
     covered = float(not s.open_fields)
     after_error = float(s.last is not None and not s.last.ok)
-    ends = [call.ok and not s.names_a_tool(call) for call in s.view.calls]
-    at_end, past_end = bool(ends) and ends[-1], any(ends[:-1])
+    at_end, past_end = s.lead_ends[-1:] == [True], any(s.lead_ends[:-1])
     head = [1.0, covered, share, float(bool(s.pending)), after_error, float(at_end), float(past_end)]
     return head + [0.0] * (len(ACTION) - len(head))
 
 
 def _tool_row(s: Standing, tool: Tool) -> list[float]:
-    keys = {fact.key for fact in s.view.facts}
-    missing = sum(not any(same_name(a, key) for key in keys) for a in tool.required)
+    missing = sum(words(argument) not in s.known for argument in tool.required)
     named_last_ok = s.named_in_last(tool, ok=True)
     named_last_error = s.named_in_last(tool, ok=False) and s.last is not None and s.last.tool != tool.name
     return [
@@ -173,7 +189,7 @@ def wrapping() -> Choice:
 
 def field_value(standing: Standing, field: Field) -> Choice:
     """A value for one field of the answer: a fact, or a constant that the instructions allow."""
-    knows = any(fact.from_tool and same_name(fact.key, field.name) for fact in standing.view.facts)
+    knows = words(field.name) in standing.known_by_tools
     facts = {(fact.key, repr(fact.value)): fact for fact in standing.view.facts}
     newest = max((fact.call for fact in facts.values()), default=-1)
     row: Callable[[Fact], list[float]] = partial(_fact_row, field=field, newest=newest)

@@ -99,10 +99,12 @@ class _Draw:
 
     def __call__(self, choice: Choice) -> Any:
         logits = choice.features @ self._w[_OFFSETS[choice.section]] * self._inverse
-        p = _softmax(logits)
-        drawn = int(np.argmax(p)) if self._greedy else self._pick(p)
+        top = logits.max()
+        e = np.exp(logits - top)
+        total = e.sum()
+        drawn = int(logits.argmax()) if self._greedy else self._pick(e / total)
         self.trace.append(Decision(choice.section, choice.features, drawn, self._inverse))
-        self.logprob += float(logits[drawn] - _log_sum_exp(logits))
+        self.logprob += float(logits[drawn] - top) - math.log(total)
         return choice.candidates[drawn]
 
     def _pick(self, p: NDArray[np.float64]) -> int:
@@ -112,7 +114,7 @@ class _Draw:
             nucleus = np.zeros_like(p)
             nucleus[keep] = p[keep] / p[keep].sum()
             p = nucleus
-        return min(int(np.searchsorted(np.cumsum(p), self._rng.random())), len(p) - 1)
+        return min(int(p.cumsum().searchsorted(self._rng.random())), len(p) - 1)
 
 
 def _turn(view: View, draw: _Draw, seed: int) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 _NOTHING_WORDS = frozenset({"none", "not", "no", "na", "nil"})
 _TEMPLATE = re.compile(r"<final_output>\s*(\{.*?\})\s*</final_output>", re.DOTALL)
 _CASE_LINE = re.compile(r"^[ \t]*([A-Za-z_][\w .-]{0,60}?)[ \t]*:[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
@@ -70,7 +72,7 @@ def read(request: Mapping[str, Any]) -> View:
     """Read an OpenAI chat request. Unknown shapes are skipped, as a model would skip noise."""
     messages = [m for m in request.get("messages", ()) if isinstance(m, dict)]
     instructions = "\n".join(_text(m) for m in messages if m.get("role") == "system")
-    tools = _tools(json.dumps(request.get("tools") or []), instructions)
+    tools = _tools(orjson.dumps(request.get("tools") or []), instructions)
     opening = "\n".join(_text(m) for m in messages[:2] if m.get("role") == "user")
     view = View(tools, _fields(instructions) or _fields(opening))
     _walk(view, messages)
@@ -153,9 +155,9 @@ def _allowed(hint: Any) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=256)
-def _tools(tools_json: str, instructions: str) -> tuple[Tool, ...]:
+def _tools(tools_json: bytes, instructions: str) -> tuple[Tool, ...]:
     found = []
-    for spec in json.loads(tools_json):
+    for spec in orjson.loads(tools_json):
         function = spec.get("function") or {}
         schema = function.get("parameters") or {}
         name = str(function.get("name"))
@@ -184,6 +186,12 @@ def overlap(a: str, b: str) -> float:
     """Jaccard overlap of two identifiers' words, in [0, 1]."""
     left, right = words(a), words(b)
     return len(left & right) / len(left | right) if left and right else 0.0
+
+
+@lru_cache(maxsize=65536)
+def names_in(text: str, names: tuple[str, ...]) -> frozenset[str]:
+    """Which of the names occur in a text."""
+    return frozenset(name for name in names if name in text)
 
 
 @lru_cache(maxsize=65536)

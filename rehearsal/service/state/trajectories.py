@@ -4,9 +4,8 @@ A trajectory is open until it is sealed (`ready` or `failed`), by the adapter or
 accepted reward ends it. What is refused is counted here, so that a test can ask the other side of the wire.
 """
 
-import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +13,8 @@ from typing import Any, Literal
 from rehearsal.policies.base import Sampled
 
 State = Literal["open", "ready", "failed", "closed"]
+MAX_PAST = 20_000
+"""Finished trajectories whose state is remembered, so that a late call is answered as the service would."""
 
 
 class TrajectoryError(Exception):
@@ -49,18 +50,19 @@ class Trajectories:
     """All trajectories of the running jobs, in memory, and the counts of all jobs."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, str], Trajectory] = {}
+        self._known: dict[tuple[str, str], Trajectory] = {}
+        self._past: deque[Trajectory] = deque()
         self.counts: dict[str, Counter[str]] = {}
         """By job ARN: samples, seals, rewards, and each kind of breach."""
 
     def open(self, job_arn: str, rollout_id: str, seed: int, policy: Any) -> Trajectory:
         trajectory = Trajectory(rollout_id, job_arn, seed, policy, time.monotonic())
-        self._open[job_arn, rollout_id] = trajectory
+        self._known[job_arn, rollout_id] = trajectory
         self._count(job_arn, "trajectories")
         return trajectory
 
     def get(self, job_arn: str, rollout_id: str) -> Trajectory:
-        trajectory = self._open.get((job_arn, rollout_id))
+        trajectory = self._known.get((job_arn, rollout_id))
         if trajectory is None:
             self._count(job_arn, "unknown_trajectory")
             raise TrajectoryError("ResourceNotFoundException", f"Trajectory {rollout_id} was not found.")
@@ -72,8 +74,24 @@ class Trajectories:
             trajectory.state = "closed"
 
     def forget(self, trajectory: Trajectory) -> None:
-        """Drop a trajectory whose turns have been trained on."""
-        self._open.pop((trajectory.job_arn, trajectory.id), None)
+        """Drop the turns of a trajectory that has been trained on, and close it.
+
+        Its state stays for a while: a reward whose answer was lost is repeated after the step has ended,
+        and must meet its own token, not a 404.
+        """
+        self.close(trajectory)
+        trajectory.turns, trajectory.last_messages = [], ()
+        trajectory.policy, trajectory.settled = None, None
+        self._past.append(trajectory)
+        while len(self._past) > MAX_PAST:
+            old = self._past.popleft()
+            if self._known.get((old.job_arn, old.id)) is old:
+                del self._known[old.job_arn, old.id]
+
+    def end_job(self, job_arn: str) -> None:
+        """Close whatever a job has left open: no agent may go on sampling for a job that has ended."""
+        for trajectory in [t for t in self._known.values() if t.job_arn == job_arn and t.policy is not None]:
+            self.forget(trajectory)
 
     def begin_sample(self, job_arn: str, rollout_id: str, request: Mapping[str, Any]) -> Trajectory:
         """Check that a Sample is allowed now, and whether it extends the conversation."""
@@ -168,26 +186,3 @@ class Trajectories:
 def _is_verbatim(message: object, trajectory: Trajectory) -> bool:
     # Any turn will do: after an uncertain one, the adapter holds another answer than the last.
     return any(message == turn.message for turn in trajectory.turns)
-
-
-def parse_messages(body: bytes) -> dict[str, Any]:
-    """A Sample body: OpenAI chat-completions JSON.
-
-    Raises:
-        TrajectoryError: a ValidationException that names the member.
-    """
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise TrajectoryError("ValidationException", f"Body: is not valid JSON: {error}") from None
-    if not isinstance(request, dict):
-        raise TrajectoryError("ValidationException", "Body: must be a JSON object")
-    messages = request.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise TrajectoryError("ValidationException", "Body.messages: must be a non-empty array")
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise TrajectoryError(
-                "ValidationException", f"Body.messages[{index}]: must be an object with a role"
-            )
-    return request

@@ -5,9 +5,11 @@ two instead of in the header: either spelling is taken.
 """
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -16,10 +18,11 @@ from aiohttp import web
 from adapters.contract.headers import JOB_ARN_HEADER, TRAJECTORY_HEADER
 from adapters.contract.request import JOB_ARN
 from rehearsal.policies.base import PolicyError, Sampled
-from rehearsal.service.faults import FAULT_HEADER, UNCERTAIN_KINDS, Faults
-from rehearsal.service.state.trajectories import Trajectories, TrajectoryError, parse_messages
+from rehearsal.service.faults import FAULT_HEADER, UNCERTAIN_KINDS, FaultError, Faults
+from rehearsal.service.state.trajectories import Trajectories, TrajectoryError
 from rehearsal.service.wire.auth import refusal
-from rehearsal.service.wire.stream import stream_completion
+from rehearsal.service.wire.chat_request import parse_chat_request
+from rehearsal.service.wire.stream import stream_completion, usage
 
 STATUS = {
     "ValidationException": 400,
@@ -31,6 +34,9 @@ STATUS = {
     "InternalServiceError": 500,
 }
 
+# How a model server's own refusal reaches the caller. All else is an InternalServiceError.
+_POLICY_CODES = {400: "ValidationException", 429: "ThrottlingException"}
+_LOG = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -58,13 +64,22 @@ class JobRuntimeWire:
             problem = refusal(request.headers.get("Authorization"), self._region)
             if problem is not None:
                 return _error("AccessDeniedException", problem)
-            fault = self._faults.draw(operation, request.headers.get(FAULT_HEADER))
             try:
+                fault = self._faults.draw(operation, request.headers.get(FAULT_HEADER))
                 return await self._faulty(operation, fault, request, handler)
             except TrajectoryError as error:
                 return _error(error.code, error.message)
+            except FaultError as error:
+                return _error("ValidationException", f"{FAULT_HEADER}: {error}")
             except PolicyError as error:
-                return _error("InternalServiceError", str(error))
+                return _error(_POLICY_CODES.get(error.status, "InternalServiceError"), str(error))
+            except (web.HTTPException, web.RequestPayloadError) as error:  # too large, or badly encoded
+                return _error("ValidationException", f"Body: cannot be read: {error}")
+            except ConnectionError:
+                raise  # the caller went away
+            except Exception:  # noqa: BLE001 - a client is to read an error, not HTML
+                _LOG.exception("a defect of the stand-in")
+                return _error("InternalServiceError", "A defect of the stand-in; its log says more")
 
         return guarded
 
@@ -74,12 +89,12 @@ class JobRuntimeWire:
         if fault is None:
             return await handler(request)
         if fault == "lost":
-            response = await handler(request)
-            if not response.prepared:  # an error answer changed nothing, so there is nothing to lose
-                self._note(operation, fault, request)
-                _cut(request)
-            return response
-        self._note(operation, fault, request)
+            # A refusal is raised, and answered: it changed nothing, so there is nothing to lose. A stream
+            # must not begin, or its first events would get through.
+            await (self._draw(request) if operation == "sample" else handler(request))
+            await self._note(operation, fault, request)
+            return _cut(request)
+        await self._note(operation, fault, request)
         if fault == "slow":
             await asyncio.sleep(self._faults.slow_seconds)
             return await handler(request)
@@ -94,11 +109,13 @@ class JobRuntimeWire:
             return _error(
                 "AccessDeniedException", "The security token included in the request is expired (injected)"
             )
-        _cut(request)
-        return web.Response(status=500)
+        return _cut(request)
 
-    def _note(self, operation: str, fault: str, request: web.Request) -> None:
+    async def _note(self, operation: str, fault: str, request: web.Request) -> None:
         arn = request.headers.get(JOB_ARN_HEADER, "")
+        if not arn and operation != "sample":
+            with suppress(TrajectoryError):
+                arn = str((await _members(request)).get("JobArn", ""))
         self._trajectories.count(arn, f"fault_{operation}_{fault}")
         if operation == "sample" and fault in UNCERTAIN_KINDS:
             self._trajectories.count(arn, "uncertain_injected")
@@ -108,11 +125,12 @@ class JobRuntimeWire:
         return _json(chat_completion(turn, model))
 
     async def _sample_stream(self, request: web.Request) -> web.StreamResponse:
+        options = parse_chat_request(await request.read()).get("stream_options") or {}
         turn, model = await self._draw(request)
-        return await stream_completion(request, turn, model)
+        return await stream_completion(request, turn, model, with_usage=options.get("include_usage") is True)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        wants_stream = parse_messages(await request.read()).get("stream") is True
+        wants_stream = parse_chat_request(await request.read()).get("stream") is True
         return await (self._sample_stream(request) if wants_stream else self._sample(request))
 
     async def _draw(self, http: web.Request) -> tuple[Sampled, str]:
@@ -121,7 +139,7 @@ class JobRuntimeWire:
             raise TrajectoryError(
                 "ValidationException", f"{TRAJECTORY_HEADER}: must have 1 to 256 characters"
             )
-        request = parse_messages(await http.read())
+        request = parse_chat_request(await http.read())
         trajectory = self._trajectories.begin_sample(arn, rollout_id, request)
         seed = hash_seed(trajectory.seed, len(trajectory.turns))
         turn = await trajectory.policy.sample(request, seed)
@@ -171,14 +189,6 @@ def chat_completion(turn: Sampled, model: str) -> dict[str, Any]:
     }
 
 
-def usage(turn: Sampled) -> dict[str, int]:
-    return {
-        "prompt_tokens": turn.prompt_tokens,
-        "completion_tokens": turn.completion_tokens,
-        "total_tokens": turn.prompt_tokens + turn.completion_tokens,
-    }
-
-
 async def _members(http: web.Request) -> Mapping[str, Any]:
     try:
         body = orjson.loads(await http.read())
@@ -209,10 +219,11 @@ def _token(body: Mapping[str, Any]) -> str:
     return token
 
 
-def _cut(request: web.Request) -> None:
-    """Cut the connection the hard way: the caller sees a reset, not an answer."""
+def _cut(request: web.Request) -> web.Response:
+    """Cut the connection the hard way: the caller sees a reset, and nothing of the response."""
     if request.transport is not None:
         request.transport.abort()
+    return web.Response(status=500)
 
 
 def _error(code: str, message: str) -> web.Response:
