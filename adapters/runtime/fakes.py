@@ -125,12 +125,11 @@ class FakeEnvironment:
         opening, closing: awaited when an episode opens and closes, and may raise or hang.
     """
 
-    replay: Literal["none"] = "none"
-
     def __init__(
         self,
         *,
         name: str = "fake",
+        replay: Literal["reexecute", "none"] = "none",
         max_turns: int = 4,
         tools: Mapping[str, Tool] | None = None,
         schemas: Mapping[str, Mapping[str, Any]] | None = None,
@@ -141,6 +140,7 @@ class FakeEnvironment:
         closing: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self.name = name
+        self.replay: Literal["reexecute", "none"] = replay
         self.max_turns = max_turns
         self.tools = dict(tools if tools is not None else {"look": answers("42")})
         self.reward = reward

@@ -6,10 +6,11 @@ a laptop, tests); a shared ledger has the same two protocols.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from adapters.contract import Outcome, RolloutError
+from adapters.runtime.rollout_log import RolloutLog
 
 REMEMBERED = 20_000
 """Acknowledged rollouts kept by a MemoryLedger, to answer a late duplicate without work."""
@@ -25,6 +26,10 @@ class Claim(Protocol):
     @property
     def outcome(self) -> Outcome | None:
         """An outcome that an earlier claim wrote: it is to be reported again, not worked out again."""
+
+    @property
+    def log(self) -> RolloutLog:
+        """What this claim records, on top of what an earlier one recorded and did not finish."""
 
     def check(self, seconds: float) -> None:
         """Make sure that the lease outlives a request of `seconds`. Raises LeaseLost."""
@@ -51,6 +56,7 @@ class _Entry:
     held: bool = False
     outcome: Outcome | None = None
     acknowledged: bool = False
+    log: RolloutLog = field(default_factory=RolloutLog)
 
 
 class MemoryClaim:
@@ -64,6 +70,10 @@ class MemoryClaim:
     @property
     def outcome(self) -> Outcome | None:
         return self._entry.outcome
+
+    @property
+    def log(self) -> RolloutLog:
+        return self._entry.log
 
     def check(self, seconds: float) -> None:
         if not self._entry.held:
@@ -102,7 +112,8 @@ class MemoryLedger:
         """Forget an entry that needs no further work, keeping its outcome for duplicates."""
         entry = self._entries[key]
         if entry.outcome is None:
-            del self._entries[key]
+            if not entry.log.samples:  # with Samples, the next claim goes on from the log
+                del self._entries[key]
         elif entry.acknowledged:
             del self._entries[key]
             self._settled[key] = entry.outcome

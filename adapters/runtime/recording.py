@@ -31,6 +31,7 @@ from adapters.contract import (
 )
 from adapters.runtime.job_runtime import JobRuntime
 from adapters.runtime.ledger import Claim
+from adapters.runtime.rollout_log import RolloutLog
 
 TOOL_CLEANUP_SECONDS = 2.0
 """How long a cancelled tool may take to let go before it is left behind."""
@@ -69,21 +70,32 @@ class RecordedPolicy:
             raise EpisodeOver(StopReason.WALL_CLOCK)
         if not transcript.turns:
             transcript.opening = list(messages)
-        body = self._body(messages, tools, parameters)
-        self._claim.check(self._runtime.request_timeout)
         started = time.monotonic()
-        raw = await self._runtime.sample(
-            self._request,
-            body,
-            deadline=budget.deadline,
-            first=not transcript.turns,
-            on_uncertain=self._count_uncertain,
-        )
+        raw = await self._recorded_or_sampled(self._body(messages, tools, parameters))
         completion = Completion(raw, _tool_calls(raw))
         transcript.turns.append(Turn(completion, seconds=time.monotonic() - started))
         transcript.messages = [*messages, completion.message]
         self._conversation.append(completion.message)
         return completion
+
+    async def _recorded_or_sampled(self, body: bytes) -> Mapping[str, Any]:
+        """An episode that is resumed gets its recorded answers first, and samples beyond them."""
+        log, transcript = self._claim.log, self._transcript
+        recorded = log.completion(body)
+        if recorded is not None:
+            transcript.uncertain_samples += recorded[1]
+            return recorded[0]
+        self._claim.check(self._runtime.request_timeout)
+        before = transcript.uncertain_samples
+        raw = await self._runtime.sample(
+            self._request,
+            body,
+            deadline=self._budget.deadline,
+            first=not transcript.turns,
+            on_uncertain=self._count_uncertain,
+        )
+        log.sampled(body, raw, transcript.uncertain_samples - before)
+        return raw
 
     def close(self, reason: StopReason) -> None:
         """No Sample from now on: a loop that was cut may not have let go."""
@@ -132,8 +144,9 @@ class _SentMessages:
 class RecordedEpisode:
     """An episode as a loop sees it; implements `contract.EpisodeView`."""
 
-    def __init__(self, episode: Episode, budget: Budget, transcript: Transcript) -> None:
+    def __init__(self, episode: Episode, budget: Budget, transcript: Transcript, log: RolloutLog) -> None:
         self._episode = episode
+        self._log = log
         self._budget = budget
         self._transcript = transcript
         self._calls = 0
@@ -155,6 +168,7 @@ class RecordedEpisode:
         record = CallRecord(call, arguments, result, from_text, time.monotonic() - started)
         if self._transcript.turns:  # a team's own loop may look something up before it samples
             self._transcript.turns[-1].calls.append(record)
+        self._log.tool(call.name, result.content)
         return result
 
     async def reply(self, text: str) -> Message | None:

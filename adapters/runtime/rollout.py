@@ -175,8 +175,16 @@ class Rollouts:
 
     async def _play(self, run: _Run, task: Task) -> StopReason:
         """Play the episode and grade it while it is still open."""
+        log = run.claim.log
+        if log.samples and self._environment.replay == "none":
+            self._impute(run)
+            return StopReason.CRASHED  # an earlier claim sampled, and its tools may not be called again
         if time.monotonic() >= run.deadline:
-            return StopReason.EXPIRED
+            if not log.samples:
+                return StopReason.EXPIRED
+            self._impute(run)
+            return StopReason.WALL_CLOCK
+        log.rewind()
         stage = Stage(self._environment, task)
         try:
             await self._perform(run, stage)
@@ -229,7 +237,7 @@ class Rollouts:
             tool_result_chars=settings.tool_result_chars,
         )
         policy = RecordedPolicy(self._runtime, run.request, run.claim, budget, run.transcript)
-        view = RecordedEpisode(episode, budget, run.transcript)
+        view = RecordedEpisode(episode, budget, run.transcript, run.claim.log)
         playing = asyncio.create_task(contained(self._loop.run(view, policy, budget)))
         try:
             ended = await self._before_the_end(run, playing)

@@ -36,8 +36,8 @@ class RolloutLog:
         """Start over at the first entry: the episode is played again from here."""
         self._at = 0
 
-    def completion(self, body: bytes) -> Mapping[str, Any] | None:
-        """The recorded answer to this request, or None if the request is beyond the log.
+    def completion(self, body: bytes) -> tuple[Mapping[str, Any], int] | None:
+        """The recorded answer to this request and its uncertain attempts; None beyond the log's end.
 
         Raises:
             EpisodeOver: `replay_diverged`, the loop asks something else than it asked then.
@@ -47,12 +47,11 @@ class RolloutLog:
             return None
         if entry.get("request") != _digest(body):
             raise EpisodeOver(StopReason.REPLAY_DIVERGED)
-        recorded: Mapping[str, Any] = entry["completion"]
-        return recorded
+        return entry["completion"], entry["uncertain"]
 
-    def sampled(self, body: bytes, completion: Mapping[str, Any]) -> None:
-        """Record an answer that the service gave just now."""
-        self._append({"request": _digest(body), "completion": completion})
+    def sampled(self, body: bytes, completion: Mapping[str, Any], uncertain: int) -> None:
+        """Record an answer that the service gave just now, after so many uncertain attempts."""
+        self._append({"request": _digest(body), "completion": completion, "uncertain": uncertain})
 
     def tool(self, name: str, content: str) -> None:
         """Record a tool result, or compare it with the recorded one.
