@@ -61,7 +61,7 @@ def service(
         retry_ids="reuse" if retry_ids == "reuse" else "renew",
         fail_on=_fail_on(fail_on),
     )
-    # A batch keeps a hundred thousand small objects until its update; the default would walk them all the time.
+    # A batch keeps a hundred thousand small objects until its update; the default walks them all the time.
     gc.set_threshold(100_000, 50, 100)
     try:
         asyncio.run(_serve(options, as_json))
