@@ -165,7 +165,7 @@ def _training() -> _Schema:
     }
     own = {
         "ModelPackageConfig": _object(package, list(package)[:2]),
-        "TrainingConfig": _object(config, ["BaseModelArn", "AcceptEula"]),
+        "TrainingConfig": _object(config, ["BaseModelArn"]),
     }
     return _document("AgentRFT", own, list(own), "train", "validation")
 

@@ -95,6 +95,12 @@ def test_what_the_public_sdk_sends_is_taken(served: Served) -> None:
     served.create("evaluation", document, JobCategory="AgentRFTEvaluation")
 
 
+def test_the_licence_may_be_left_out_as_the_sdk_does(served: Served) -> None:
+    document = copy.deepcopy(TRAINING)
+    del document["TrainingConfig"]["AcceptEula"]
+    served.create("without-eula", document)
+
+
 def test_the_schema_is_published_and_means_what_is_applied(served: Served) -> None:
     for category, document in (("AgentRFT", TRAINING), ("AgentRFTEvaluation", EVALUATION)):
         versions = served.client.list_job_schema_versions(JobCategory=category)["JobConfigSchemas"]
