@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: rehearse test check lock clean
+.PHONY: rehearse test test-sdk check lock clean
 
 rehearse: $(VENV)/.rehearsal
 	$(BIN)/mtrl rehearse $(ARGS)
@@ -16,6 +16,15 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The public SageMaker SDK, unchanged, against the stand-in. It brings 114 packages, so it has a venv of its own.
+test-sdk: $(VENV)/.dev .venv-sdk/.ready
+	MTRL_TEST_SAGEMAKER_PYTHON=$(CURDIR)/.venv-sdk/bin/python $(BIN)/python -m pytest tests/service -k sdk
+
+.venv-sdk/.ready:
+	$(PYTHON) -m venv .venv-sdk
+	.venv-sdk/bin/python -m pip install --quiet --disable-pip-version-check 'sagemaker-train==1.27.0'
+	touch $@
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("mtrl-kit needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'

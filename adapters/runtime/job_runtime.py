@@ -28,6 +28,8 @@ from adapters.runtime.auth import Authorizer
 
 BACKOFF_BASE_SECONDS = 0.2
 BACKOFF_CAP_SECONDS = 20.0
+LAST_ATTEMPT_SECONDS = 0.1
+"""An attempt with less time than this is not worth sending."""
 # Shorter than any server's: a request must not meet a connection that is just being closed for idleness,
 # since that reset would count as an uncertain turn.
 KEEPALIVE_SECONDS = 15.0
@@ -195,12 +197,12 @@ class JobRuntime:
             attempt += 1
 
     async def _pause(self, attempt: int, retry_after: float | None, deadline: float, problem: str) -> None:
-        """Full jitter; a Retry-After is a floor. Stops at the deadline instead of sleeping past it."""
-        ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(attempt, 10))
-        delay = (retry_after or 0.0) + self._jitter.uniform(0, ceiling)
-        if time.monotonic() + delay >= deadline:
+        """Full jitter; a Retry-After is a floor. Never sleeps past the deadline."""
+        left = deadline - time.monotonic() - (retry_after or 0.0) - LAST_ATTEMPT_SECONDS
+        if left <= 0:
             raise PolicyUnavailable(f"out of time after {attempt + 1} attempts: {problem}")
-        await self._sleep(delay)
+        ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(attempt, 10), left)
+        await self._sleep((retry_after or 0.0) + self._jitter.uniform(0, ceiling))
 
     async def _sign(self, url: str, headers: dict[str, str], body: bytes, seconds: float) -> dict[str, str]:
         """Credentials come from a provider that may fail, or hang, for a while: worth a retry."""
