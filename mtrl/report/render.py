@@ -45,8 +45,8 @@ def _curves(run: RunData) -> Markup | None:
     series = (
         _series(run, "train reward", "reward", "rollout/reward/mean"),
         _series(run, "train score", "good", "rollout/score/mean"),
-        _series(run, "validation reward", "heldout", "val/reward/mean"),
-        _series(run, "validation score", "trained", "val/score/mean"),
+        _series(run, "val reward", "heldout", "val/reward/mean"),
+        _series(run, "val score", "trained", "val/score/mean"),
     )
     if not any(s.points for s in series):
         return None
