@@ -36,6 +36,10 @@ FLUSH_SECONDS = 2.0
 """After the drain, how long an answer that is being written may still take."""
 
 
+class CannotListen(Exception):
+    """The port is taken, or the host is none of this machine's; a sentence for the operator."""
+
+
 class HttpEntrypoint:
     """Routes, bounded concurrency, and drain."""
 
@@ -196,7 +200,12 @@ async def serve(process: Process) -> None:
     await runner.setup()
     try:
         site = web.TCPSite(runner, process.settings.host, process.settings.port, backlog=1024)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise CannotListen(
+                f"Cannot listen: {error.strerror or error}. Choose another PORT or HOST."
+            ) from None
         address = runner.addresses[0]
         process.telemetry.log(
             "INFO", "started", host=address[0], port=address[1], environment=process.environment.name
@@ -231,10 +240,8 @@ def main() -> None:
     """The process: exit code 2 and plain sentences for what an operator can put right."""
     try:
         asyncio.run(_main())
-    except (SettingsError, PluginError, CredentialsMissing) as error:
+    except (SettingsError, PluginError, CredentialsMissing, CannotListen) as error:
         sys.exit(_complain(str(error)))
-    except OSError as error:
-        sys.exit(_complain(f"Cannot listen: {error.strerror or error}. Choose another PORT or HOST."))
 
 
 def _complain(text: str) -> int:

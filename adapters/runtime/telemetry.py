@@ -5,6 +5,7 @@ of the line, never a metric dimension. Prompts, targets and credentials are neve
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -64,8 +65,10 @@ class Telemetry:
         )
 
     def _write(self, line: Mapping[str, object]) -> None:
-        self._stream.write(orjson.dumps(line, default=str).decode() + "\n")
-        self._stream.flush()
+        # Whoever reads the log may be gone. That must not cost a rollout, and nobody is left to be told.
+        with contextlib.suppress(OSError):
+            self._stream.write(orjson.dumps(line, default=str).decode() + "\n")
+            self._stream.flush()
 
 
 class RolloutLine:

@@ -1,8 +1,10 @@
 """The life of the process: how it refuses to start, how busy it says it is, and how it stops."""
 
 import asyncio
+import json
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,26 @@ async def test_a_second_sigterm_exits_at_once(service: FakeJobRuntime, tmp_path:
         with pytest.raises(aiohttp.ClientError):
             await running
     assert service.seals == {}
+
+
+async def test_a_log_that_nobody_reads_any_more_costs_no_rollout(tmp_path: Path) -> None:
+    async with FakeJobRuntime() as service:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "adapters.entrypoints.http",
+            env=environ(tmp_path, service.url), stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        port = 0
+        while not port:
+            port = json.loads(await process.stdout.readline()).get("port", 0)
+        process.stdout._transport.close()  # type: ignore[attr-defined] # the reader's end of the pipe is gone
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"http://127.0.0.1:{port}/invocations", json=wire()) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+        process.terminate()
+        _, said = await process.communicate()
+        assert process.returncode == 0, said
+        assert service.rewards == {"r1": [0.5]}
