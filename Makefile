@@ -9,17 +9,25 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 rehearse: $(VENV)/.rehearsal
 	$(BIN)/mtrl rehearse $(ARGS)
 
-test: check
+test: check .venv-aws/.ready
 	$(BIN)/python -m pytest $(ARGS)
 
+# The function is checked by path: `lambda` is a keyword, so it is no package.
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file= --strict --ignore-missing-imports lambda/forwarder/handler.py
 
 # The public SageMaker SDK, unchanged, against the stand-in. It brings 114 packages, so it has a venv of its own.
 test-sdk: $(VENV)/.dev .venv-sdk/.ready
 	MTRL_TEST_SAGEMAKER_PYTHON=$(CURDIR)/.venv-sdk/bin/python $(BIN)/python -m pytest tests/service -k sdk
+
+# An emulator of SQS and S3 for the tests. It pins a botocore of its own, so it has a venv of its own.
+.venv-aws/.ready: constraints-aws.txt
+	$(PYTHON) -m venv .venv-aws
+	.venv-aws/bin/python -m pip install --quiet --disable-pip-version-check -r constraints-aws.txt
+	touch $@
 
 .venv-sdk/.ready:
 	$(PYTHON) -m venv .venv-sdk
@@ -46,4 +54,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-aws .venv-sdk out .mypy_cache .ruff_cache .pytest_cache

@@ -92,6 +92,15 @@ def test_files_stay_small_and_say_what_they_are(module: str, path: Path) -> None
     assert not text.strip() or ast.get_docstring(ast.parse(text)), f"{module} has no module docstring"
 
 
+def test_a_lambda_function_needs_only_what_its_runtime_has() -> None:
+    """The standard library, boto3, and files of its own folder."""
+    for folder in sorted((ROOT / "lambda").iterdir()):
+        own = {path.stem for path in folder.glob("*.py")}
+        for path in folder.rglob("*.py"):
+            foreign = {name.split(".")[0] for name in imports(path)} - own - {"boto3", "botocore"}
+            assert foreign <= sys.stdlib_module_names, f"{path}: {foreign - sys.stdlib_module_names}"
+
+
 def test_the_law_catches_a_breach(tmp_path: Path) -> None:
     culprit = tmp_path / "culprit.py"
     culprit.write_text("from rehearsal.trainer import update\nimport adapters.runtime.gate\n")
