@@ -18,7 +18,7 @@ from mtrl.rehearsing.run import Rehearsal
 from mtrl.rehearsing.run import rehearse as run_plan
 from mtrl.report import RunData, render
 
-STEPS = 25
+STEPS = 20
 
 
 def rehearse(
