@@ -61,6 +61,8 @@ def adapter(
             "MTRL_ACCOUNT_ID": ACCOUNT,
             "MTRL_ARCHIVE_DIR": str(folder),
             "MTRL_MAX_CONCURRENCY": "128",
+            # When a rehearsal is broken off, its service goes first: nothing is left to drain for.
+            "MTRL_DRAIN_SECONDS": "2",
             "HOST": "127.0.0.1",
             "PORT": "0",
         }

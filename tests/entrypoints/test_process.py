@@ -1,6 +1,7 @@
 """The life of the process: how it refuses to start, how busy it says it is, and how it stops."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket
@@ -180,13 +181,15 @@ async def test_a_second_sigterm_exits_at_once(service: FakeJobRuntime, tmp_path:
 
 
 async def test_a_log_that_nobody_reads_any_more_costs_no_rollout(tmp_path: Path) -> None:
-    async with FakeJobRuntime() as service:
+    async with contextlib.AsyncExitStack() as stack:
+        service = await stack.enter_async_context(FakeJobRuntime())
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "adapters.entrypoints.http",
             env=environ(tmp_path, service.url), stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         assert process.stdout is not None
+        stack.callback(lambda: process.returncode is None and process.kill())
         port = 0
         while not port:
             port = json.loads(await process.stdout.readline()).get("port", 0)
