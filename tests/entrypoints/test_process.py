@@ -180,6 +180,11 @@ async def test_a_second_sigterm_exits_at_once(service: FakeJobRuntime, tmp_path:
     assert service.seals == {}
 
 
+def _kill_if_running(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+
+
 async def test_a_log_that_nobody_reads_any_more_costs_no_rollout(tmp_path: Path) -> None:
     async with contextlib.AsyncExitStack() as stack:
         service = await stack.enter_async_context(FakeJobRuntime())
@@ -189,7 +194,7 @@ async def test_a_log_that_nobody_reads_any_more_costs_no_rollout(tmp_path: Path)
             stderr=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         assert process.stdout is not None
-        stack.callback(lambda: process.returncode is None and process.kill())
+        stack.callback(_kill_if_running, process)
         port = 0
         while not port:
             port = json.loads(await process.stdout.readline()).get("port", 0)
