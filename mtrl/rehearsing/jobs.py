@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 
+from mtrl.rehearsing.processes import read_json_lines
 from rehearsal.service.options import ACCOUNT, REGION
 
 POLL_SECONDS = 0.25
@@ -67,11 +68,12 @@ class JobsClient:
         return self._run(name, "AgentRFTEvaluation", document, tick)
 
     def metrics(self, name: str) -> list[dict[str, Any]]:
-        """What the job has written to its metrics file so far, one object a step."""
+        """What the job has written to its metrics file so far, one object a step.
+
+        The service writes while we read, so the last line may be half there: it is left for the next time.
+        """
         path = self._outputs / name / "metrics.jsonl"
-        if not path.exists():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return list(read_json_lines(path)) if path.exists() else []
 
     def _document(self, channels: Mapping[str, Path]) -> dict[str, Any]:
         inputs = [

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from mtrl.rehearsing.jobs import JobsClient
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -152,3 +154,14 @@ def test_a_checkout_is_evaluated_and_not_trained_on(tmp_path: Path) -> None:
     assert "Only for the owner's friends." in done.stderr
     assert "--train-under-owners-license" in done.stderr
     assert (out / "report.html").exists()
+
+
+def test_a_metrics_line_that_is_being_written_is_left_for_the_next_time(tmp_path: Path) -> None:
+    (tmp_path / "job").mkdir()
+    metrics = tmp_path / "job/metrics.jsonl"
+    client = JobsClient("http://127.0.0.1:9", tmp_path)
+    assert client.metrics("job") == []
+    metrics.write_text('{"step": 1}\n{"step": 2, "rollout/rew')
+    assert client.metrics("job") == [{"step": 1}]
+    metrics.write_text('{"step": 1}\n{"step": 2}\n')
+    assert client.metrics("job") == [{"step": 1}, {"step": 2}]
