@@ -11,9 +11,7 @@ SIGTERM: no new rollouts, running ones finish or are sealed with what they have.
 
 import asyncio
 import os
-import signal
 import sys
-import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -24,14 +22,13 @@ from aiohttp.http_exceptions import ContentEncodingError
 
 from adapters.contract import Outcome, RefusedError, RequestError, RolloutRequest
 from adapters.entrypoints.process import Process, start
+from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signals
 from adapters.runtime.auth import CredentialsMissing
 from adapters.runtime.plugins import PluginError
 from adapters.runtime.rollout import Busy, NotAcknowledged
 from adapters.runtime.settings import SettingsError
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
-SEAL_SECONDS = 15.0
-"""Kept back from the drain grace (at most half of it) to grade, seal and reward what was not waited for."""
 FLUSH_SECONDS = 2.0
 """After the drain, how long an answer that is being written may still take."""
 
@@ -44,6 +41,7 @@ class HttpEntrypoint:
     """Routes, bounded concurrency, and drain."""
 
     def __init__(self, process: Process) -> None:
+        self._process = process
         self._rollouts = process.rollouts
         self._settings = process.settings
         self._telemetry = process.telemetry
@@ -131,18 +129,9 @@ class HttpEntrypoint:
             return _error(500, "InternalServerError", type(error).__name__)
 
     async def drain(self) -> None:
-        """Let running rollouts end: by themselves first, then with what they have."""
+        """No new rollouts from now on; see `stopping.drain`."""
         self._draining = True
-        sealing = min(SEAL_SECONDS, self._settings.drain / 2)
-        self._telemetry.log("INFO", "draining", rollouts=len(self._tasks))
-        if self._tasks:
-            await asyncio.wait(set(self._tasks.values()), timeout=self._settings.drain - sealing)
-        cut = self._rollouts.drain()
-        if cut:
-            self._telemetry.log("WARNING", "drained", rollout_ids=cut)
-        if self._tasks:
-            await asyncio.wait(set(self._tasks.values()), timeout=sealing)
-        self._telemetry.log("INFO", "stopped", unfinished=len(self._tasks))
+        await drain(self._process, self._tasks)
 
 
 async def _read(http: web.Request) -> RolloutRequest:
@@ -185,10 +174,7 @@ def _json(body: dict[str, Any], status: int = 200) -> web.Response:
 async def serve(process: Process) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     entrypoint = HttpEntrypoint(process)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop_or_exit, stop, process)
+    stop = stop_on_signals(process)
     # The server's own idle limit is above any client's, so that it never resets a connection in use.
     runner = web.AppRunner(
         entrypoint.app(),
@@ -211,24 +197,10 @@ async def serve(process: Process) -> None:
             "INFO", "started", host=address[0], port=address[1], environment=process.environment.name
         )
         await stop.wait()
-        _exit_in_any_case(process.settings.drain + 2 * FLUSH_SECONDS)
+        exit_in_any_case(process.settings.drain + 2 * FLUSH_SECONDS)
         await entrypoint.drain()
     finally:
         await runner.cleanup()
-
-
-def _exit_in_any_case(seconds: float) -> None:
-    """A tool that hangs in a thread of its own would otherwise keep a drained process alive."""
-    timer = threading.Timer(seconds, os._exit, [1])
-    timer.daemon = True
-    timer.start()
-
-
-def _stop_or_exit(stop: asyncio.Event, process: Process) -> None:
-    if stop.is_set():
-        process.telemetry.log("ERROR", "killed", uncertain_rollouts=process.rollouts.running)
-        os._exit(1)
-    stop.set()
 
 
 async def _main() -> None:

@@ -28,8 +28,19 @@ class Claim(Protocol):
         """An outcome that an earlier claim wrote: it is to be reported again, not worked out again."""
 
     @property
+    def attempt(self) -> int:
+        """1 for the first claim on this rollout; a rollout that kills its workers shows a high number."""
+
+    @property
+    def crashed(self) -> bool:
+        """An earlier claim sampled, and left neither an outcome nor a log to go on from."""
+
+    @property
     def log(self) -> RolloutLog:
         """What this claim records, on top of what an earlier one recorded and did not finish."""
+
+    async def sampling(self) -> None:
+        """Called before the first Sample: from now on the service may hold turns of this rollout."""
 
     def check(self, seconds: float) -> None:
         """Make sure that the lease outlives a request of `seconds`. Raises LeaseLost."""
@@ -40,7 +51,7 @@ class Claim(Protocol):
         """The service has taken the outcome, or no longer wants it."""
 
     async def release(self) -> None:
-        """Give the claim back; a recorded outcome stays."""
+        """Give the claim back; a recorded outcome stays. Does nothing for a claim that is lost."""
 
 
 class Ledger(Protocol):
@@ -54,6 +65,7 @@ class Ledger(Protocol):
 @dataclass(slots=True)
 class _Entry:
     held: bool = False
+    attempt: int = 0
     outcome: Outcome | None = None
     acknowledged: bool = False
     log: RolloutLog = field(default_factory=RolloutLog)
@@ -72,8 +84,19 @@ class MemoryClaim:
         return self._entry.outcome
 
     @property
+    def attempt(self) -> int:
+        return self._entry.attempt
+
+    @property
+    def crashed(self) -> bool:
+        return False  # the log is as long-lived as the claim
+
+    @property
     def log(self) -> RolloutLog:
         return self._entry.log
+
+    async def sampling(self) -> None:
+        self.check(0)
 
     def check(self, seconds: float) -> None:
         if not self._entry.held:
@@ -103,6 +126,7 @@ class MemoryLedger:
         if entry.held:
             return None
         entry.held = True
+        entry.attempt += 1
         return MemoryClaim(self, key, entry)
 
     async def finished(self, key: str) -> Outcome | None:

@@ -85,6 +85,8 @@ class RecordedPolicy:
         if recorded is not None:
             transcript.uncertain_samples += recorded[1]
             return recorded[0]
+        if not transcript.turns:
+            await self._claim.sampling()
         self._claim.check(self._runtime.request_timeout)
         before = transcript.uncertain_samples
         raw = await self._runtime.sample(

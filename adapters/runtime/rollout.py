@@ -10,7 +10,7 @@ Laws, each with a test that breaks when it is broken:
 import asyncio
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,6 +54,10 @@ class NotAcknowledged(Exception):
 
 class Busy(Exception):
     """Another live claim holds this rollout."""
+
+
+class Poisoned(Exception):
+    """The rollout was claimed too often without an outcome: it is sealed `failed` and given up."""
 
 
 @dataclass(slots=True)
@@ -125,8 +129,19 @@ class Rollouts:
             RequestError: the prompt is no task of this environment; nothing was sampled or sealed.
             Busy: another claim is at work on it.
             NotAcknowledged: the outcome could not be reported in time.
+            Poisoned: it was claimed more than `max_attempts` times; it is sealed `failed`.
         """
         task = self.read_task(request)
+        return await self._claimed(request, lambda run: self._finish(run, task))
+
+    async def reject(self, request: RolloutRequest, reason: StopReason) -> Outcome:
+        """Seal a rollout `failed` without playing it. Raises Busy and NotAcknowledged as `run`."""
+        gate.check(request, self._settings)
+        return await self._claimed(request, lambda run: self._settle(run, Outcome(reason, "failed", ())))
+
+    async def _claimed(
+        self, request: RolloutRequest, work: Callable[["_Run"], Awaitable[Outcome]]
+    ) -> Outcome:
         key = f"{request.job_arn}/{request.rollout_id}"
         finished = await self._ledger.finished(key)
         if finished is not None:
@@ -137,7 +152,7 @@ class Rollouts:
         run = _Run(request, claim, self._deadline(request))
         self._running[key] = run
         try:
-            return await self._finish(run, task)
+            return await work(run)
         finally:
             del self._running[key]
             await claim.release()
@@ -154,14 +169,26 @@ class Rollouts:
             await self._report(run, stored, again=True)
             self._telemetry.log("INFO", "reported_again", rollout_id=run.request.rollout_id)
             return stored
+        if run.claim.attempt > self._settings.max_attempts:
+            await self._settle(run, Outcome(StopReason.CRASHED, "failed", ()))
+            raise Poisoned(f"claimed {run.claim.attempt} times without an outcome")
+        if run.claim.crashed and self._settings.on_crash == "leave":
+            outcome = Outcome(StopReason.CRASHED, "failed", ())
+            await run.claim.record(outcome)
+            await run.claim.acknowledge()  # the service's own timeout ends it
+            return outcome
         started = time.monotonic()
         reason = await self._play(run, task)
-        outcome = self._outcome(run, reason)
+        return await self._settle(run, self._outcome(run, reason), started)
+
+    async def _settle(self, run: _Run, outcome: Outcome, started: float | None = None) -> Outcome:
+        """Write the outcome down, report it, and log it whatever became of the report."""
         await run.claim.record(outcome)
         try:
             await self._report(run, outcome, again=False)
         finally:
-            await self._log(run, outcome, time.monotonic() - started)
+            seconds = 0.0 if started is None else time.monotonic() - started
+            await self._log(run, outcome, seconds)
         return outcome
 
     async def _log(self, run: _Run, outcome: Outcome, seconds: float) -> None:
@@ -175,6 +202,8 @@ class Rollouts:
 
     async def _play(self, run: _Run, task: Task) -> StopReason:
         """Play the episode and grade it while it is still open."""
+        if run.claim.crashed:
+            return StopReason.CRASHED
         log = run.claim.log
         if log.samples and self._environment.replay == "none":
             self._impute(run)

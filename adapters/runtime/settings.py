@@ -47,6 +47,8 @@ class Settings:
     fault_reward: float
     sync_limit: float
     drain: float
+    max_attempts: int
+    on_crash: Literal["fail", "leave"]
     archive_dir: str | None
     metrics_namespace: str
     log_level: str
@@ -84,6 +86,8 @@ class Settings:
             fault_reward=read.number("MTRL_FAULT_REWARD", -1, 1),
             sync_limit=read.number("MTRL_SYNC_LIMIT_SECONDS", 0.01, 900),
             drain=read.number("MTRL_DRAIN_SECONDS", 0, 7200),
+            max_attempts=read.integer("MTRL_MAX_ATTEMPTS", 1, 1000),
+            on_crash=cast(Literal["fail", "leave"], read.choice("MTRL_ON_CRASH", "fail", "leave")),
             archive_dir=read.optional("MTRL_ARCHIVE_DIR"),
             metrics_namespace=read.text("MTRL_METRICS_NAMESPACE"),
             log_level=read.choice("MTRL_LOG_LEVEL", "DEBUG", "INFO", "WARNING", "ERROR"),
@@ -95,6 +99,32 @@ class Settings:
                 f"MTRL_ROLLOUT_MARGIN_SECONDS={settings.margin:g} leaves nothing of "
                 f"MTRL_ROLLOUT_BUDGET_SECONDS={settings.budget:g}. Make the margin smaller."
             )
+        if read.problems:
+            raise SettingsError(read.problems)
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """What the queue worker needs besides `Settings`."""
+
+    queue_url: str
+    dead_letter_url: str
+    ledger_table: str
+    claim_check_bucket: str | None
+    health_file: str | None
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "QueueSettings":
+        """Read the settings. Raises SettingsError as `Settings.from_environ`."""
+        read = _Reader(environ)
+        settings = cls(
+            queue_url=read.text("MTRL_QUEUE_URL"),
+            dead_letter_url=read.text("MTRL_DEAD_LETTER_URL"),
+            ledger_table=read.text("MTRL_LEDGER_TABLE"),
+            claim_check_bucket=read.optional("MTRL_CLAIM_CHECK_BUCKET"),
+            health_file=read.optional("MTRL_HEALTH_FILE"),
+        )
         if read.problems:
             raise SettingsError(read.problems)
         return settings

@@ -1,0 +1,133 @@
+"""The queue as the worker sees it: SQS and the claim-check bucket, off the event loop."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from adapters.contract import RequestError, RolloutRequest
+from adapters.runtime.settings import QueueSettings
+
+T = TypeVar("T")
+POLL_SECONDS = 5
+"""One long poll. A stop waits for the poll in flight, so it is shorter than SQS allows."""
+VISIBILITY_SECONDS = 120
+"""How long a message stays hidden without a sign of life of the worker."""
+LARGEST_BATCH = 10
+THREADS = 16
+CONNECT_SECONDS, READ_SECONDS = 3, POLL_SECONDS + 10
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message in hand."""
+
+    body: str
+    receipt: str
+    sent_at: float
+    """Unix seconds, by SQS's clock; 0 if it did not say."""
+
+
+class Inbox:
+    """Receives, hides, deletes and buries messages. Every call may raise a botocore error."""
+
+    def __init__(self, settings: QueueSettings, sqs: Any, s3: Any) -> None:
+        self._settings = settings
+        self._sqs = sqs
+        self._s3 = s3
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="inbox")
+
+    async def receive(self, at_most: int) -> list[Delivery]:
+        """Wait for messages, `POLL_SECONDS` at most."""
+        answer = await self._off_loop(
+            lambda: self._sqs.receive_message(
+                QueueUrl=self._settings.queue_url,
+                MaxNumberOfMessages=min(LARGEST_BATCH, at_most),
+                WaitTimeSeconds=POLL_SECONDS,
+                VisibilityTimeout=VISIBILITY_SECONDS,
+                MessageSystemAttributeNames=["SentTimestamp"],
+            )
+        )
+        return [_delivery(message) for message in answer.get("Messages", ())]
+
+    async def read(self, delivery: Delivery) -> RolloutRequest:
+        """The request in a message, or behind its claim check.
+
+        Raises:
+            RequestError: the message is no rollout request; names the field.
+        """
+        try:
+            payload = json.loads(delivery.body)
+            if isinstance(payload, dict) and "claim_check" in payload:
+                payload = json.loads(await self._claimed(payload["claim_check"]))
+        except (ValueError, RecursionError) as error:
+            raise RequestError("body", f"is not valid JSON: {error}") from None
+        return RolloutRequest.from_wire(payload)
+
+    async def hide(self, delivery: Delivery, seconds: int) -> None:
+        """Keep a message from others for so long from now; 0 hands it back."""
+        await self._off_loop(
+            lambda: self._sqs.change_message_visibility(
+                QueueUrl=self._settings.queue_url, ReceiptHandle=delivery.receipt, VisibilityTimeout=seconds
+            )
+        )
+
+    async def delete(self, delivery: Delivery) -> None:
+        await self._off_loop(
+            lambda: self._sqs.delete_message(
+                QueueUrl=self._settings.queue_url, ReceiptHandle=delivery.receipt
+            )
+        )
+
+    async def bury(self, delivery: Delivery, reason: str) -> None:
+        """Move a message to the dead-letter queue, with the reason as an attribute; then delete it."""
+        attributes = {"reason": {"DataType": "String", "StringValue": reason[:256] or "unknown"}}
+        await self._off_loop(
+            lambda: self._sqs.send_message(
+                QueueUrl=self._settings.dead_letter_url,
+                MessageBody=delivery.body,
+                MessageAttributes=attributes,
+            )
+        )
+        await self.delete(delivery)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _claimed(self, key: object) -> bytes:
+        """The object behind a claim check. Only the key comes from the message, never the bucket."""
+        bucket = self._settings.claim_check_bucket
+        if not isinstance(key, str) or not key:
+            raise RequestError("claim_check", "must be an object key")
+        if bucket is None:
+            raise RequestError("claim_check", "is used, but MTRL_CLAIM_CHECK_BUCKET is not set here")
+
+        def get() -> bytes:
+            body: bytes = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            return body
+
+        return await self._off_loop(get)
+
+    async def _off_loop(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+
+def aws_client(service: str, region: str) -> Any:
+    """A botocore client: boto3 is not among an adapter's dependencies."""
+    from botocore.config import Config
+    from botocore.session import get_session
+
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        max_pool_connections=THREADS,
+        retries={"mode": "standard", "total_max_attempts": 4},
+    )
+    return get_session().create_client(service, region_name=region, config=config)
+
+
+def _delivery(message: dict[str, Any]) -> Delivery:
+    sent = message.get("Attributes", {}).get("SentTimestamp", "0")
+    return Delivery(message["Body"], message["ReceiptHandle"], int(sent) / 1000)

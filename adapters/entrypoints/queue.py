@@ -1,0 +1,199 @@
+"""The queue entrypoint: an SQS worker for Fargate, EKS and EC2.
+
+The message is the outbox: it is deleted only after the reward is acknowledged, or the rollout is given up for
+good. Whatever happens before that, redelivery drives the retry, and the ledger says what is left to do.
+
+    what came of it                         what happens to the message
+    outcome acknowledged                    deleted
+    no rollout request, no task, poison     sealed `failed` if it can be, moved to the dead-letter queue
+    another worker has the lease            hidden for a while, then looked at again
+    not acknowledged, or lease lost         hidden for a while, then tried again
+
+Start: python -m adapters.entrypoints.queue (variables: adapters/contract/variables.py).
+SIGTERM: nothing more is received; running rollouts finish or are sealed with what they have.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from adapters.contract import RefusedError, RequestError, RolloutRequest, StopReason
+from adapters.entrypoints.inbox import VISIBILITY_SECONDS, Delivery, Inbox, aws_client
+from adapters.entrypoints.process import Process, start
+from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signals
+from adapters.runtime.auth import CredentialsMissing
+from adapters.runtime.dynamo_ledger import DynamoLedger, dynamo_client
+from adapters.runtime.ledger import LeaseLost
+from adapters.runtime.plugins import PluginError
+from adapters.runtime.rollout import Busy, NotAcknowledged, Poisoned
+from adapters.runtime.settings import QueueSettings, Settings, SettingsError
+
+RETRY_SECONDS = 15
+"""How long a message rests after a failure that may pass, or while another worker is at it."""
+TROUBLE_SECONDS = 2.0
+"""Pause after the queue itself could not be reached."""
+EXIT_SECONDS = 4.0
+
+
+class QueueWorker:
+    """Receives what it has room for, plays it, and settles the message."""
+
+    def __init__(self, process: Process, inbox: Inbox, queue: QueueSettings) -> None:
+        self._process = process
+        self._rollouts = process.rollouts
+        self._telemetry = process.telemetry
+        self._inbox = inbox
+        self._health = Path(queue.health_file) if queue.health_file else None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._handing_back: asyncio.Task[None] | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then drain."""
+        room = self._process.settings.max_concurrency
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                self._show_life()
+                if len(self._tasks) >= room:
+                    # Never receive what cannot be started: it would only grow old here.
+                    busy = {stopping, *self._tasks.values()}
+                    await asyncio.wait(busy, timeout=10.0, return_when=asyncio.FIRST_COMPLETED)
+                    continue
+                await self._receive(room - len(self._tasks), stopping)
+        finally:
+            stopping.cancel()
+        await drain(self._process, self._tasks)
+        if self._handing_back is not None:
+            await self._handing_back
+
+    async def _receive(self, at_most: int, stopping: "asyncio.Task[object]") -> None:
+        polling = asyncio.create_task(self._inbox.receive(at_most))
+        await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.done():
+            self._handing_back = asyncio.create_task(self._hand_back(polling))
+            return
+        try:
+            deliveries = await polling
+        except (BotoCoreError, ClientError) as error:
+            self._telemetry.log("ERROR", "queue_unreachable", error=f"{error}"[:300])
+            await asyncio.wait({stopping}, timeout=TROUBLE_SECONDS)
+            return
+        for delivery in deliveries:
+            self._start(delivery)
+
+    async def _hand_back(self, polling: "asyncio.Task[list[Delivery]]") -> None:
+        """What the poll in flight still brings would be hidden from everyone: make it visible again."""
+        try:
+            for delivery in await polling:
+                await self._inbox.hide(delivery, 0)
+        except (BotoCoreError, ClientError) as error:
+            self._telemetry.log("WARNING", "not_handed_back", error=f"{error}"[:300])
+
+    def _start(self, delivery: Delivery) -> None:
+        task = asyncio.create_task(self._handle(delivery))
+        self._tasks[delivery.receipt] = task
+        task.add_done_callback(lambda done: self._ended(delivery.receipt, done))
+
+    def _ended(self, receipt: str, task: "asyncio.Task[None]") -> None:
+        del self._tasks[receipt]
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # the message comes back by itself when its visibility ends
+            self._telemetry.log("ERROR", "message_broke", error=f"{type(error).__name__}: {error}"[:500])
+
+    async def _handle(self, delivery: Delivery) -> None:
+        beat = asyncio.create_task(self._keep_hidden(delivery))
+        try:
+            await self._work(delivery)
+        finally:
+            beat.cancel()
+            await asyncio.wait({beat})
+
+    async def _work(self, delivery: Delivery) -> None:
+        request: RolloutRequest | None = None
+        try:
+            request = await self._inbox.read(delivery)
+            await self._rollouts.run(request)
+        except Poisoned as error:
+            await self._inbox.bury(delivery, f"poison: {error}")
+        except RefusedError as error:  # not ours to seal: another account, Region or job prefix
+            await self._inbox.bury(delivery, f"refused: {error}")
+        except RequestError as error:
+            await self._give_up(delivery, request, error)
+        except Busy:
+            # Not deleted: it may be the only message there is, and the holder of the lease may die.
+            await self._inbox.hide(delivery, RETRY_SECONDS)
+        except (NotAcknowledged, LeaseLost) as error:
+            self._telemetry.log("WARNING", "message_rests", error=f"{type(error).__name__}: {error}"[:300])
+            await self._inbox.hide(delivery, RETRY_SECONDS)
+        else:
+            await self._inbox.delete(delivery)
+
+    async def _give_up(self, delivery: Delivery, request: RolloutRequest | None, error: RequestError) -> None:
+        """Seal what can be named, so that the service need not wait for its timeout; then bury it."""
+        if request is not None:
+            try:
+                await self._rollouts.reject(request, StopReason.MALFORMED_TASK)
+            except (Busy, NotAcknowledged, LeaseLost):
+                await self._inbox.hide(delivery, RETRY_SECONDS)
+                return
+        await self._inbox.bury(delivery, f"malformed: {error}")
+
+    async def _keep_hidden(self, delivery: Delivery) -> None:
+        while True:
+            await asyncio.sleep(VISIBILITY_SECONDS / 3)
+            try:
+                await self._inbox.hide(delivery, VISIBILITY_SECONDS)
+            except (BotoCoreError, ClientError) as error:
+                # If the message is seen by another worker now, the ledger keeps the two apart.
+                self._telemetry.log("WARNING", "heartbeat_failed", error=f"{error}"[:300])
+
+    def _show_life(self) -> None:
+        if self._health is not None:
+            self._health.touch()
+
+
+async def serve(process: Process, inbox: Inbox, queue: QueueSettings) -> None:
+    """Work until SIGTERM or SIGINT, then drain."""
+    stop = stop_on_signals(process)
+    worker = QueueWorker(process, inbox, queue)
+    process.telemetry.log("INFO", "started", queue=queue.queue_url, environment=process.environment.name)
+    running = asyncio.create_task(worker.run(stop))
+    await asyncio.wait({running, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    exit_in_any_case(process.settings.drain + EXIT_SECONDS)
+    await running
+
+
+async def _main() -> None:
+    queue = QueueSettings.from_environ(os.environ)
+    settings = Settings.from_environ(os.environ)
+    ledger = DynamoLedger(
+        dynamo_client(settings.region),
+        queue.ledger_table,
+        owner=f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}",
+        request_timeout=settings.sample_timeout,
+    )
+    inbox = Inbox(queue, aws_client("sqs", settings.region), aws_client("s3", settings.region))
+    try:
+        async with start(os.environ, ledger) as process:
+            await serve(process, inbox, queue)
+    finally:
+        inbox.close()
+        ledger.close()
+
+
+def main() -> None:
+    """The process: exit code 2 and plain sentences for what an operator can put right."""
+    try:
+        asyncio.run(_main())
+    except (SettingsError, PluginError, CredentialsMissing) as error:
+        sys.stderr.write(f"adapter: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""The ledger that workers share: one DynamoDB table, one item a rollout, one lease at a time.
+
+Two clocks. What is in the table is wall-clock time, and who takes over waits for the skew between machines
+and for the last request to run out. What a worker trusts itself with is its own steady clock, counted from
+before the renewal was sent: whatever happened to that renewal on its way, the table knows of no earlier end.
+"""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from adapters.contract import Outcome
+from adapters.runtime.lease import CHECK_MARGIN_SECONDS, ConditionFailed, Hold, LeaseTable, Terms
+from adapters.runtime.ledger import LeaseLost
+from adapters.runtime.rollout_log import RolloutLog
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[object]]
+THREADS = 16
+"""Calls to DynamoDB at a time; a call takes some milliseconds."""
+CONNECT_SECONDS = 2.0
+READ_SECONDS = 3.0
+RETRY_PER_LEASE = 30.0
+"""A renewal that failed is tried again after this fraction of the lease: often, but no storm."""
+
+
+def steady() -> float:
+    """A clock that nobody sets. It goes on while the machine sleeps, where time.monotonic stops on Linux."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+
+def dynamo_client(region: str, endpoint: str | None = None) -> Any:
+    """A DynamoDB client that gives up early: a renewal must not outlast its lease. Takes some 100 ms."""
+    from botocore.config import Config  # botocore is slow to import, and most processes use no table
+    from botocore.session import get_session
+
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=THREADS,
+    )
+    return get_session().create_client("dynamodb", region_name=region, endpoint_url=endpoint, config=config)
+
+
+class DynamoLedger:
+    """Implements `Ledger`. `lease` is by default long enough for requests of `request_timeout`."""
+
+    def __init__(
+        self,
+        client: Any,
+        table: str,
+        *,
+        owner: str,
+        request_timeout: float,
+        lease: float | None = None,
+        skew: float = 5.0,
+        retention: float = 14 * 86400.0,
+        monotonic: Callable[[], float] = steady,
+        wall_clock: Callable[[], float] = time.time,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        """Raises ValueError for a lease in which no request could ever be started."""
+        length = 2 * request_timeout + 30 if lease is None else lease
+        self.terms = Terms(length, request_timeout, skew, retention)
+        self.takeover_seconds = self.terms.takeover
+        """After this long, a dead worker's rollout can be claimed."""
+        self.table = LeaseTable(client, table)
+        self.monotonic = monotonic
+        self.wall_clock = wall_clock
+        self.sleep = sleep
+        self._owner = owner
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
+
+    async def claim(self, key: str) -> "DynamoClaim | None":
+        # One id for this claim: two by one process are two, and an answer that was lost is recognized.
+        token = uuid.uuid4().hex
+
+        def take() -> tuple[float, Hold | None]:
+            safe_until = self.monotonic() + self.terms.lease
+            return safe_until, self.table.take(key, self._owner, token, self.wall_clock(), self.terms)
+
+        safe_until, hold = await self.off_loop(take)
+        return None if hold is None else DynamoClaim(self, hold, safe_until)
+
+    async def finished(self, key: str) -> Outcome | None:
+        return await self.off_loop(lambda: self.table.finished(key))
+
+    async def off_loop(self, call: Callable[[], T]) -> T:
+        """Run a blocking call in a thread. Cancelled, it may still take effect: each write allows for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    def close(self) -> None:
+        """Start no further call. Release the claims first."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class DynamoClaim:
+    """Implements `Claim`; renews itself until it is released or lost."""
+
+    def __init__(self, ledger: DynamoLedger, hold: Hold, safe_until: float) -> None:
+        self._ledger = ledger
+        self._hold = hold
+        self._safe_until = safe_until
+        self._outcome = hold.outcome
+        self._log = RolloutLog()
+        self._renewals = 0
+        self._lost = False
+        self._sampling = False
+        self._acknowledged = False
+        self._heartbeat = asyncio.create_task(self._beat(), name=f"lease {hold.key}")
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return self._outcome
+
+    @property
+    def attempt(self) -> int:
+        return self._hold.attempt
+
+    @property
+    def epoch(self) -> int:
+        return self._hold.epoch
+
+    @property
+    def crashed(self) -> bool:
+        return self._hold.sampled and self._hold.outcome is None
+
+    @property
+    def log(self) -> RolloutLog:
+        return self._log  # not kept in the table: it holds the conversation
+
+    def check(self, seconds: float) -> None:
+        if self._lost or self._left() <= seconds + CHECK_MARGIN_SECONDS:
+            raise LeaseLost(self._hold.key)
+
+    async def sampling(self) -> None:
+        if not self._sampling or self._lost:
+            await self._write(self._ledger.table.sampling)
+            self._sampling = True
+
+    async def record(self, outcome: Outcome) -> None:
+        await self._write(lambda hold: self._ledger.table.record(hold, outcome))
+        self._outcome = outcome
+
+    async def acknowledge(self) -> None:
+        await self._write(self._ledger.table.acknowledge)
+        self._acknowledged = True
+
+    async def release(self) -> None:
+        """Stop renewing, then let another worker claim at once."""
+        self._heartbeat.cancel()
+        free = self._lost or self._acknowledged  # passed on, or never to be claimed again
+        self._lost = True
+        await asyncio.wait({self._heartbeat})
+        if not free:
+            # A refusal: it was lost. An error: it runs out by itself. The rollout ends as it would have.
+            with contextlib.suppress(ConditionFailed, BotoCoreError, ClientError):
+                await self._ledger.off_loop(lambda: self._ledger.table.release(self._hold))
+
+    async def renew(self) -> None:
+        """Renew the lease once.
+
+        Raises:
+            LeaseLost: the item has passed to another claim.
+        """
+        ledger = self._ledger
+        self._renewals += 1
+        number = self._renewals
+
+        def call(hold: Hold) -> float:
+            # Before the request is sent, and before the wall clock is read: a pause here shortens the lease.
+            safe_until = ledger.monotonic() + ledger.terms.lease
+            ledger.table.renew(hold, number, ledger.wall_clock() + ledger.terms.lease)
+            return safe_until
+
+        self._safe_until = await self._write(call)
+
+    async def _write(self, write: Callable[[Hold], T]) -> T:
+        if self._lost:
+            raise LeaseLost(self._hold.key)
+        try:
+            return await self._ledger.off_loop(lambda: write(self._hold))
+        except ConditionFailed:
+            self._lost = True
+            raise LeaseLost(self._hold.key) from None
+
+    async def _beat(self) -> None:
+        """Renew every third of the lease, more often after an error, until it is lost."""
+        lease = self._ledger.terms.lease
+        pause = lease / 3
+        while True:
+            await self._ledger.sleep(pause)
+            if self._left() <= 0:
+                self._lost = True  # unreachable table, or a process that was stopped: others may have it
+                return
+            try:
+                await self.renew()
+                pause = lease / 3
+            except LeaseLost:
+                return
+            except Exception:  # noqa: BLE001 - whatever kept the renewal from the table, the clock decides
+                pause = lease / RETRY_PER_LEASE
+
+    def _left(self) -> float:
+        return self._safe_until - self._ledger.monotonic()

@@ -1,0 +1,206 @@
+"""The lease under faults: lost requests and answers, pauses, cancellation. Only the test moves the clocks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from adapters.runtime.dynamo_ledger import DynamoLedger
+from adapters.runtime.lease import ConditionFailed
+from adapters.runtime.ledger import LeaseLost
+from tests.runtime.test_dynamo_ledger_kit import (
+    KEYS,
+    LEASE,
+    OUTCOME,
+    REQUEST,
+    Clock,
+    Proxy,
+    Slow,
+    claimed,
+    connect,
+    emulator,
+    heartbeats,
+    item,
+    worker,
+)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with emulator(tmp_path_factory.mktemp("aws") / "log") as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def dynamo(url: str) -> Any:
+    return connect(url)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def key() -> str:
+    return next(KEYS)
+
+
+@pytest.fixture
+async def proxy(url: str) -> AsyncIterator[Proxy]:
+    proxy = Proxy(url)
+    yield proxy
+    await proxy.stop()
+
+
+async def test_the_heartbeat_keeps_the_lease(dynamo: Any, clock: Clock, key: str) -> None:
+    claim = await claimed(worker(dynamo, clock), key)
+    for _ in range(12):
+        await clock.beat(LEASE / 3)
+        claim.check(REQUEST)
+    assert await worker(dynamo, clock, "two").claim(key) is None
+    assert set(clock.pauses) == {LEASE / 3}
+    await claim.release()
+
+
+async def test_lost_by_condition(dynamo: Any, clock: Clock, key: str) -> None:
+    claim = await claimed(worker(dynamo, clock), key)
+    thief = await claimed(worker(dynamo, Clock(now=clock.now + 200), "two"), key)
+    claim.check(REQUEST)  # its own clock says that all is well
+    await clock.beat(LEASE / 3)
+    with pytest.raises(LeaseLost):
+        claim.check(0)
+    assert len(heartbeats()) == 1
+    await thief.release()
+
+
+async def test_lost_by_the_clock_alone(proxy: Proxy, clock: Clock, key: str) -> None:
+    ledger = worker(connect(await proxy.start()), clock)
+    claim = await claimed(ledger, key)
+    proxy.refuse = True
+    await clock.beat(LEASE / 3)
+    claim.check(REQUEST)
+    assert clock.pauses[-1] < LEASE / 10  # soon again
+    clock.now += LEASE * 2 / 3 - REQUEST - 5 - 0.01
+    claim.check(REQUEST)
+    clock.now += 0.02
+    with pytest.raises(LeaseLost):
+        claim.check(REQUEST)
+    claim.check(0)
+    await clock.beat(REQUEST + 5)
+    assert not heartbeats()
+    with pytest.raises(LeaseLost):
+        claim.check(-10)
+    proxy.refuse = False
+    with pytest.raises(LeaseLost):
+        await claim.record(OUTCOME)
+
+
+async def test_a_renewal_that_failed_is_repeated(proxy: Proxy, clock: Clock, key: str) -> None:
+    claim = await claimed(worker(connect(await proxy.start()), clock), key)
+    proxy.refuse = True
+    await clock.beat(LEASE / 3)
+    proxy.refuse = False
+    await clock.beat(LEASE / 30)
+    assert clock.pauses[-2:] == [LEASE / 30, LEASE / 3]
+    clock.now += LEASE / 2
+    claim.check(0)
+    await claim.release()
+
+
+async def test_the_lease_counts_from_before_the_request(dynamo: Any, clock: Clock, key: str) -> None:
+    start = clock.now
+    claim = await claimed(worker(Slow(dynamo, clock, 7), clock), key)
+    assert claim._left() == LEASE - 7
+    assert float(item(dynamo, key)["lease_ends"]["N"]) == clock.wall_offset + start + LEASE
+    await clock.beat(LEASE / 3)
+    assert claim._left() == LEASE - 7
+    await claim.release()
+
+
+async def test_a_late_renewal_brings_nothing_back(dynamo: Any, clock: Clock, key: str) -> None:
+    ledger = worker(dynamo, clock)
+    claim = await claimed(ledger, key)
+    await clock.beat(LEASE / 3)
+    await clock.beat(LEASE / 3)
+    ends = item(dynamo, key)["lease_ends"]
+    with pytest.raises(ConditionFailed):  # held up on its way, and overtaken
+        ledger.table.renew(claim._hold, 1, clock.wall())
+    assert item(dynamo, key)["lease_ends"] == ends
+    await claim.release()
+    with pytest.raises(ConditionFailed):
+        ledger.table.renew(claim._hold, 9, clock.wall() + 9999)
+    await claimed(worker(dynamo, clock, "two"), key)
+
+
+async def test_every_write_survives_a_lost_answer(proxy: Proxy, dynamo: Any, clock: Clock, key: str) -> None:
+    """The client repeats a write that took effect already."""
+    ledger = worker(connect(await proxy.start()), clock)
+    proxy.lose_answers = 1
+    claim = await claimed(ledger, key)
+    assert (claim.attempt, claim.epoch) == (1, 1)
+    for write in (claim.sampling, lambda: claim.record(OUTCOME), claim.renew, claim.acknowledge):
+        proxy.lose_answers = 1
+        await write()
+        assert proxy.lose_answers == 0
+    claim.check(REQUEST)
+    await claim.release()
+    assert await ledger.finished(key) == OUTCOME
+
+
+async def test_a_lost_answer_to_a_release(proxy: Proxy, dynamo: Any, clock: Clock, key: str) -> None:
+    claim = await claimed(worker(connect(await proxy.start()), clock), key)
+    proxy.lose_answers = 1
+    await claim.release()
+    await claimed(worker(dynamo, clock, "two"), key)
+
+
+async def test_errors_of_the_table_come_through(proxy: Proxy, dynamo: Any, clock: Clock, key: str) -> None:
+    missing = DynamoLedger(dynamo, "missing", owner="one", request_timeout=REQUEST)
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        await missing.claim(key)
+    ledger = worker(connect(await proxy.start()), clock)
+    claim = await claimed(ledger, key)
+    proxy.refuse = True
+    for call in (claim.record(OUTCOME), claim.acknowledge(), claim.sampling(), ledger.finished(key)):
+        with pytest.raises(BotoCoreError):
+            await call
+    claim.check(REQUEST)  # an error is no loss
+    await claim.release()
+    assert not heartbeats()
+
+
+async def test_the_event_loop_goes_on(proxy: Proxy, clock: Clock, key: str) -> None:
+    ledger = worker(connect(await proxy.start()), clock)
+    proxy.open.clear()
+    claiming = asyncio.create_task(ledger.claim(key))
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+    assert not claiming.done()
+    proxy.open.set()
+    claim = await claiming
+    assert claim
+    await claim.release()
+
+
+async def test_a_cancelled_release_leaves_no_heartbeat(dynamo: Any, clock: Clock, key: str) -> None:
+    claim = await claimed(worker(dynamo, clock), key)
+    releasing = asyncio.create_task(claim.release())
+    await asyncio.sleep(0)
+    releasing.cancel()
+    await asyncio.gather(releasing, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert not heartbeats()
+
+
+def test_a_loop_that_ends_ends_the_heartbeat(dynamo: Any, clock: Clock) -> None:
+    found: list[asyncio.Task[Any]] = []
+
+    async def abandon() -> None:
+        await claimed(worker(dynamo, clock), next(KEYS))
+        found.extend(heartbeats())
+
+    asyncio.run(abandon())
+    assert [task.cancelled() for task in found] == [True]
