@@ -28,7 +28,7 @@ from adapters.entrypoints.process import Process, start
 from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signals
 from adapters.runtime.auth import CredentialsMissing
 from adapters.runtime.dynamo_ledger import DynamoLedger, dynamo_client
-from adapters.runtime.ledger import LeaseLost
+from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
 from adapters.runtime.plugins import PluginError
 from adapters.runtime.rollout import Busy, NotAcknowledged, Poisoned
 from adapters.runtime.settings import QueueSettings, Settings, SettingsError
@@ -127,7 +127,7 @@ class QueueWorker:
         except Busy:
             # Not deleted: it may be the only message there is, and the holder of the lease may die.
             await self._inbox.hide(delivery, RETRY_SECONDS)
-        except (NotAcknowledged, LeaseLost) as error:
+        except (NotAcknowledged, LeaseLost, LedgerUnavailable, BotoCoreError, ClientError) as error:
             self._telemetry.log("WARNING", "message_rests", error=f"{type(error).__name__}: {error}"[:300])
             await self._inbox.hide(delivery, RETRY_SECONDS)
         else:

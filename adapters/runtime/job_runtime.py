@@ -99,6 +99,7 @@ class JobRuntime:
         deadline: float,
         first: bool,
         on_uncertain: Callable[[], None],
+        before_each: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
         """Sample one turn and return the chat-completion object.
 
@@ -108,6 +109,7 @@ class JobRuntime:
             first: no Sample of this rollout has succeeded yet. A rollout without any Sample fails the whole
                 job, so the first is retried until the deadline, uncertain or not.
             on_uncertain: called for each attempt whose outcome stays unknown.
+            before_each: called before each attempt; raises if the right to make it is gone.
 
         Raises:
             PolicyUnavailable, SampleRejected, TrajectoryGone.
@@ -118,6 +120,7 @@ class JobRuntime:
         renewed = False
         while True:
             retry_after: float | None = None
+            before_each()
             try:
                 reply = await self._post("/sample", request, body, headers, deadline)
             except asyncio.CancelledError:  # the deadline, or a drain, cut it in flight
@@ -147,20 +150,40 @@ class JobRuntime:
             await self._pause(attempt, retry_after, deadline, problem)
             attempt += 1
 
-    async def complete(self, request: RolloutRequest, status: str, *, again: bool, deadline: float) -> Report:
+    async def complete(
+        self,
+        request: RolloutRequest,
+        status: str,
+        *,
+        again: bool,
+        deadline: float,
+        before_each: Callable[[], None] = lambda: None,
+    ) -> Report:
         """Seal the trajectory (`status` is ready or failed). See `_report` for `again`."""
         payload = {"TrajectoryId": request.rollout_id, "Status": status}
-        return await self._report("/complete-rollout", request, payload, again, deadline)
+        return await self._report("/complete-rollout", request, payload, again, deadline, before_each)
 
     async def update_reward(
-        self, request: RolloutRequest, rewards: tuple[float, ...], *, again: bool, deadline: float
+        self,
+        request: RolloutRequest,
+        rewards: tuple[float, ...],
+        *,
+        again: bool,
+        deadline: float,
+        before_each: Callable[[], None] = lambda: None,
     ) -> Report:
         """Report one reward for the episode, or one a turn."""
         payload = {"TrajectoryId": request.rollout_id, "Rewards": list(rewards)}
-        return await self._report("/update-reward", request, payload, again, deadline)
+        return await self._report("/update-reward", request, payload, again, deadline, before_each)
 
     async def _report(
-        self, path: str, request: RolloutRequest, payload: dict[str, Any], again: bool, deadline: float
+        self,
+        path: str,
+        request: RolloutRequest,
+        payload: dict[str, Any],
+        again: bool,
+        deadline: float,
+        before_each: Callable[[], None],
     ) -> Report:
         """Post until acknowledged. `again`: an earlier process may have sent the identical report.
 
@@ -173,6 +196,7 @@ class JobRuntime:
         renewed = False
         while True:
             retry_after: float | None = None
+            before_each()
             try:
                 reply = await self._post(path, request, body, {}, deadline)
             except Unsent as error:

@@ -20,6 +20,10 @@ class LeaseLost(RolloutError):
     """The claim has passed, or may pass during the request, to another worker."""
 
 
+class LedgerUnavailable(RolloutError):
+    """The ledger cannot be reached, so it is not known whether the claim still holds."""
+
+
 class Claim(Protocol):
     """The right to work on one rollout."""
 

@@ -30,7 +30,7 @@ from adapters.contract import (
     Turn,
 )
 from adapters.runtime.job_runtime import JobRuntime
-from adapters.runtime.ledger import Claim
+from adapters.runtime.ledger import Claim, LeaseLost, LedgerUnavailable
 from adapters.runtime.rollout_log import RolloutLog
 
 TOOL_CLEANUP_SECONDS = 2.0
@@ -86,8 +86,7 @@ class RecordedPolicy:
             transcript.uncertain_samples += recorded[1]
             return recorded[0]
         if not transcript.turns:
-            await self._claim.sampling()
-        self._claim.check(self._runtime.request_timeout)
+            await self._announce()
         before = transcript.uncertain_samples
         raw = await self._runtime.sample(
             self._request,
@@ -95,9 +94,19 @@ class RecordedPolicy:
             deadline=self._budget.deadline,
             first=not transcript.turns,
             on_uncertain=self._count_uncertain,
+            before_each=lambda: self._claim.check(self._runtime.request_timeout),
         )
         log.sampled(body, raw, transcript.uncertain_samples - before)
         return raw
+
+    async def _announce(self) -> None:
+        """The ledger must know of the first Sample before the service does: a crash would hide it."""
+        try:
+            await self._claim.sampling()
+        except LeaseLost:
+            raise
+        except Exception as error:
+            raise LedgerUnavailable(f"{type(error).__name__}: {error}"[:300]) from error
 
     def close(self, reason: StopReason) -> None:
         """No Sample from now on: a loop that was cut may not have let go."""

@@ -37,7 +37,7 @@ from adapters.contract import (
 from adapters.runtime import gate
 from adapters.runtime.grading import checked, final_rewards, penalized
 from adapters.runtime.job_runtime import JobRuntime
-from adapters.runtime.ledger import Claim, Ledger
+from adapters.runtime.ledger import Claim, LeaseLost, Ledger, LedgerUnavailable
 from adapters.runtime.recording import RecordedEpisode, RecordedPolicy
 from adapters.runtime.settings import Settings
 from adapters.runtime.stage import Stage, contained, let_go
@@ -219,6 +219,8 @@ class Rollouts:
             await self._perform(run, stage)
         except RequestError:
             raise  # the task's fault, found before the first Sample: the caller is told the field
+        except (LeaseLost, LedgerUnavailable):
+            raise  # another worker may have it: nothing is written down, let alone reported
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the rollout must still end
             self._blame(run, "environment_error", error)
         finally:
@@ -271,6 +273,9 @@ class Rollouts:
         try:
             ended = await self._before_the_end(run, playing)
             reason = StopReason(ended)  # a loop that returns anything else is at fault
+        except (LeaseLost, LedgerUnavailable):
+            policy.close(StopReason.DUPLICATE)
+            raise
         except Exception as error:  # noqa: BLE001 - a team's own loop may raise anything
             reason = self._reason(run, error)
         policy.close(reason)
@@ -325,13 +330,17 @@ class Rollouts:
     async def _report(self, run: _Run, outcome: Outcome, again: bool) -> None:
         """Seal, then reward. Both are repeated until acknowledged or the trajectory is gone."""
         deadline = max(run.deadline, time.monotonic()) + self._settings.margin + REPORT_GRACE_SECONDS
-        try:
+
+        def holds() -> None:
             run.claim.check(self._runtime.request_timeout)
-            sealed = await self._runtime.complete(run.request, outcome.sealed, again=again, deadline=deadline)
+
+        try:
+            sealed = await self._runtime.complete(
+                run.request, outcome.sealed, again=again, deadline=deadline, before_each=holds
+            )
             if sealed.done and outcome.sealed == "ready":
-                run.claim.check(self._runtime.request_timeout)
                 sealed = await self._runtime.update_reward(
-                    run.request, outcome.rewards, again=again, deadline=deadline
+                    run.request, outcome.rewards, again=again, deadline=deadline, before_each=holds
                 )
         except PolicyUnavailable as error:
             self._warn(run, "not_acknowledged", error)
