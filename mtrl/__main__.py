@@ -9,7 +9,9 @@ def main() -> None:
         from mtrl.application import app
     except ModuleNotFoundError as error:
         missing = error.name or "a package"
-        sys.stderr.write(f"mtrl: {missing} is not installed. Try: pip install 'mtrl-kit[rehearsal]'\n")
+        sys.stderr.write(
+            f"mtrl: {missing} is not installed. In mtrl-kit's folder: pip install -e '.[rehearsal]'\n"
+        )
         sys.exit(2)
     app()
 

@@ -97,15 +97,18 @@ class Outcome:
     imputed: bool = False
     """Grading raised, and `rewards` is the configured substitute."""
     score: float | None = None
+    """For the ledger and our own log; see `to_wire`."""
     turns: int = 0
 
     def to_wire(self) -> dict[str, Any]:
-        """The JSON that the HTTP entrypoint answers, without anything of the task or its target."""
+        """The JSON that the HTTP entrypoint answers.
+
+        The service reads it, so it holds nothing of the task, its target, or the score.
+        """
         return {
             "status": "completed" if self.sealed == "ready" else "failed",
             "stop_reason": str(self.stop_reason),
             "rewards": list(self.rewards),
             "imputed": self.imputed,
-            "score": self.score,
             "turns": self.turns,
         }

@@ -176,9 +176,10 @@ class FakeEnvironment:
 
 
 def create(environ: Mapping[str, str]) -> FakeEnvironment:
-    """An entry-point factory: an environment with one tool of each kind, `MTRL_FAKE_MAX_TURNS` turns."""
+    """An entry-point factory: one tool of each kind, `MTRL_FAKE_MAX_TURNS` turns, score `MTRL_FAKE_SCORE`."""
     return FakeEnvironment(
         max_turns=int(environ.get("MTRL_FAKE_MAX_TURNS", "4")),
+        score=float(environ.get("MTRL_FAKE_SCORE", "1")),
         tools={
             "look": answers("42"),
             "hang": hangs(),

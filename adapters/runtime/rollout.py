@@ -363,9 +363,6 @@ class Rollouts:
             error=type(origin).__name__,
             where=f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "",
         )
-        self._telemetry.log(
-            "DEBUG", f"{event}_detail", rollout_id=run.request.rollout_id, error=f"{error}"[:500]
-        )
 
     def _warn(self, run: _Run, event: str, error: BaseException) -> None:
         self._telemetry.log(

@@ -54,7 +54,9 @@ def _read_parquet(body: bytes) -> Iterator[str]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise DataError("Parquet needs pyarrow: pip install 'mtrl-kit[parquet]', or use JSONL.") from None
+        raise DataError(
+            "Parquet needs pyarrow: pip install -e '.[parquet]' in mtrl-kit, or use JSONL."
+        ) from None
     try:
         names = pq.read_schema(pa.BufferReader(body)).names
         if not names:

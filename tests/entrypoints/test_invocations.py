@@ -164,3 +164,16 @@ async def test_unknown_domain_of_the_sop_environment() -> None:
                 assert "returns_desk" in answer["errorMessage"]
                 assert await served.ping() == "Healthy"
             assert service.seen == []
+
+
+async def test_the_score_never_leaves_for_the_service(service: FakeJobRuntime, tmp_path: Path) -> None:
+    """Neither in what is reported nor in the answer to the invocation: the service reads both."""
+    async with adapter_process(tmp_path, service.url, MTRL_FAKE_SCORE="0.4321") as served:
+        status, answer = await served.post(wire())
+        line = await served.logged("rollout")
+    assert status == 200
+    assert set(answer) == {"status", "stop_reason", "rewards", "imputed", "turns"}
+    assert line["Score"] == 0.4321  # it was computed, and stays here
+    sent = [json.dumps(answer).encode(), *(seen.raw for seen in service.seen)]
+    assert len(sent) == 4
+    assert not [body for body in sent if b"4321" in body or b"score" in body.lower()]

@@ -132,7 +132,7 @@ def test_a_schema_that_cannot_be_used_is_replaced_and_noted(tmp_path: Path, sche
         ({"tools": "class AManager: pass\nclass BManager: pass"}, "found: AManager, BManager"),
         ({"tools": "class AManager: pass"}, "has no method process_tool_call"),
         ({"tools": "class AManager:\n  def __init__(self): 1/0"}, "AManager.. raised ZeroDivisionError"),
-        ({"tools": "import no_such_package"}, "pip install 'mtrl-kit.sop-bench.'"),
+        ({"tools": "import no_such_package"}, "pip install -e '..sop-bench.'"),
         ({"tools": "1 +"}, "tools.py: raised SyntaxError"),
     ],
 )

@@ -1,7 +1,7 @@
 """The shared ledger over a real DynamoDB API: who gets a rollout, and what is kept of it."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,41 +12,17 @@ from adapters.contract import Outcome, StopReason
 from adapters.runtime.dynamo_ledger import DynamoLedger
 from adapters.runtime.lease import decode, encode
 from adapters.runtime.ledger import Claim, LeaseLost, Ledger
-from tests.runtime.test_dynamo_ledger_kit import (
-    KEYS,
+from tests.runtime.dynamo_kit import (
     LEASE,
     OUTCOME,
     REQUEST,
     SKEW,
     Clock,
     claimed,
-    connect,
-    emulator,
     heartbeats,
     item,
     worker,
 )
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with emulator(tmp_path_factory.mktemp("aws") / "log") as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def dynamo(url: str) -> Any:
-    return connect(url)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def key() -> str:
-    return next(KEYS)
 
 
 async def test_of_64_racing_claims_one_wins(dynamo: Any, clock: Clock, key: str) -> None:

@@ -1,7 +1,7 @@
 """The lease under faults: lost requests and answers, pauses, cancellation. Only the test moves the clocks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from adapters.runtime.dynamo_ledger import DynamoLedger
 from adapters.runtime.lease import ConditionFailed
 from adapters.runtime.ledger import LeaseLost
-from tests.runtime.test_dynamo_ledger_kit import (
+from tests.runtime.dynamo_kit import (
     KEYS,
     LEASE,
     OUTCOME,
@@ -20,32 +20,10 @@ from tests.runtime.test_dynamo_ledger_kit import (
     Slow,
     claimed,
     connect,
-    emulator,
     heartbeats,
     item,
     worker,
 )
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with emulator(tmp_path_factory.mktemp("aws") / "log") as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def dynamo(url: str) -> Any:
-    return connect(url)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def key() -> str:
-    return next(KEYS)
 
 
 @pytest.fixture

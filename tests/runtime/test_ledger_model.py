@@ -20,7 +20,7 @@ from adapters.contract import Outcome, StopReason
 from adapters.runtime.dynamo_ledger import DynamoClaim, DynamoLedger
 from adapters.runtime.lease import CHECK_MARGIN_SECONDS, decode
 from adapters.runtime.ledger import LeaseLost
-from tests.runtime.test_dynamo_ledger_kit import Request, Table, holds
+from tests.runtime.dynamo_kit import Request, Table, holds
 
 T = TypeVar("T")
 REQUEST, SKEW = 20.0, 6.0

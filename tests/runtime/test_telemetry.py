@@ -94,7 +94,7 @@ async def test_where_a_plug_in_failed_is_written(service: FakeJobRuntime) -> Non
         await own.rollouts.run(request())
         (line,) = own.log("grading_failed")
         assert (line["error"], line["where"].split(":")[0]) == ("KeyError", "fakes.py")
-        assert "column" in own.log("grading_failed_detail")[0]["error"]
+        assert "column" not in own.stream.getvalue()  # its words may hold the prompt or the target
 
 
 async def test_the_archive_keeps_evaluations_and_disagreements(

@@ -112,7 +112,7 @@ def test_a_place_that_is_not_there(tmp_path: Path) -> None:
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.parquet", ["x"])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DataError, match=r"mtrl-kit\[parquet\]"):
+    with pytest.raises(DataError, match=r"\.\[parquet\]"):
         read_prompts(path.as_uri())
 
 

@@ -103,7 +103,7 @@ def _import(path: Path) -> ModuleType:
         del sys.modules[name]
         raise ValueError(
             f"{path}: cannot be imported ({error}). "
-            "If a package is missing: pip install 'mtrl-kit[sop-bench]'."
+            "If a package is missing: pip install -e '.[sop-bench]' in mtrl-kit."
         ) from error
     except Exception as error:
         del sys.modules[name]
