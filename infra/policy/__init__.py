@@ -1,0 +1,1 @@
+"""IAM statement builders, and the acknowledged findings of the policy packs."""

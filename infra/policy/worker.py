@@ -1,0 +1,30 @@
+"""What a queue worker may do, whichever target it runs on."""
+
+from aws_cdk import aws_iam as iam
+
+from infra.names import Names
+from infra.policy.statements import job_runtime, key_use, ledger, objects, receive, send
+
+CLAIM_CHECKS = "claim-checks/"
+
+
+def worker_statements(names: Names, key_arn: str) -> list[iam.PolicyStatement]:
+    """Job Runtime, queue, dead letters, ledger, claim checks, and the key by way of those."""
+    return [
+        *job_runtime(names),
+        receive(names),
+        send("Bury", names, names.dead_letters),
+        ledger(names),
+        objects("ReadClaimChecks", ["GetObject"], names, "rollout_logs", CLAIM_CHECKS),
+        key_use("Key", key_arn, names, ["sqs", "s3", "dynamodb"], ["Decrypt", "GenerateDataKey"]),
+    ]
+
+
+def worker_wildcards(names: Names) -> dict[str, str]:
+    """The reasons for each `*` in `worker_statements`."""
+    jobs = "Jobs are named when they are started; the deployment's prefix bounds them."
+    return {
+        "*": "CallWithBearerToken names no resource; the job statement bounds what a token may do.",
+        **dict.fromkeys(names.jobs, jobs),
+        f"{names.bucket_arn('rollout_logs')}/{CLAIM_CHECKS}*": "One object a large request.",
+    }

@@ -1,0 +1,173 @@
+"""The settings of each target: a tagged union, one class a kind (a leaf, as settings.py)."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+STOP_TIMEOUT_LIMIT_SECONDS = 120
+"""Fargate's limit; CDK deploys more in silence, and ECS then refuses the task."""
+FARGATE_MEMORY_MB = {
+    256: (512, 1024, 2048),
+    512: (1024, 2048, 3072, 4096),
+    1024: tuple(range(2048, 8193, 1024)),
+    2048: tuple(range(4096, 16385, 1024)),
+    4096: tuple(range(8192, 30721, 1024)),
+}
+GravitonType = Annotated[str, StringConstraints(pattern=r"^[a-z]+[0-9]+g[a-z]*\.[a-z0-9-]+$")]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Workers(_Settings):
+    """How many workers there are; each takes `adapter.max_concurrency` rollouts at once."""
+
+    min: int = Field(default=1, ge=0, le=100)
+    """Kept while nothing is waiting and nothing is in flight; 0 costs a cold start on the first rollout."""
+    max: int = Field(default=4, ge=1, le=100)
+    spot_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    """The part of the workers above the first that runs on Spot capacity."""
+    idle_minutes: int = Field(default=15, ge=5, le=240)
+    """Without a message waiting or in flight for so long, workers go back to `min`."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Workers":
+        if self.min > self.max:
+            raise ValueError(f"workers.min ({self.min}) is above workers.max ({self.max})")
+        return self
+
+
+class Fargate(_Settings):
+    kind: Literal["fargate"] = "fargate"
+    workers: Workers = Workers()
+    cpu: int = 512
+    """1024 are one vCPU."""
+    memory_mb: int = 1024
+    stop_timeout: int = Field(default=120, ge=30)
+    """Seconds from SIGTERM to SIGKILL; the drain ends inside it."""
+    cluster_name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,255}$")
+    """An ECS cluster to adopt; it must have the FARGATE and FARGATE_SPOT capacity providers."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Fargate":
+        if self.stop_timeout > STOP_TIMEOUT_LIMIT_SECONDS:
+            raise ValueError(
+                f"stop_timeout: Fargate takes at most {STOP_TIMEOUT_LIMIT_SECONDS} s, not {self.stop_timeout}"
+            )
+        accepted = FARGATE_MEMORY_MB.get(self.cpu)
+        if accepted is None:
+            raise ValueError(f"cpu: Fargate takes {', '.join(map(str, FARGATE_MEMORY_MB))}, not {self.cpu}")
+        if self.memory_mb not in accepted:
+            near = min(accepted, key=lambda memory: abs(memory - self.memory_mb))
+            raise ValueError(
+                f"memory_mb: with cpu {self.cpu} Fargate does not take {self.memory_mb}; nearest: {near}"
+            )
+        return self
+
+
+class Keda(_Settings):
+    """KEDA scales the Deployment on the queue."""
+
+    mode: Literal["install", "adopt"] = "install"
+    chart_repository: str | None = Field(default=None, pattern=r"^(https|oci)://\S+$")
+    """A mirror of the chart's repository; default: the project's own."""
+    image_registry: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.:/-]*$")
+    """A mirror of the images' registry; default: the project's own."""
+    namespace: str = Field(default="keda", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    service_account: str = Field(default="keda-operator", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+
+
+class Eks(_Settings):
+    kind: Literal["eks"] = "eks"
+    workers: Workers = Workers()
+    cpu: str = Field(default="500m", pattern=r"^([0-9]+m|[0-9]+(\.[0-9]+)?)$")
+    memory: str = Field(default="1Gi", pattern=r"^[0-9]+(Mi|Gi)$")
+    grace_seconds: int = Field(default=120, ge=30, le=3600)
+    """terminationGracePeriodSeconds; the drain ends inside it. A Spot interruption gives 120 s."""
+    version: Literal["1.33", "1.34", "1.35"] = "1.35"
+    compute: Literal["auto", "managed"] = "auto"
+    """Auto Mode with a NodePool of its own for arm64, or a managed node group."""
+    instance_types: tuple[GravitonType, ...] = ("m7g.large",)
+    """Of a managed node group; arm64 as everything here."""
+    namespace: str = Field(default="mtrl", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    cluster_name: str | None = Field(default=None, pattern=r"^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$")
+    """A cluster to adopt, with the fields below."""
+    kubectl_role_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$")
+    """The role that may apply manifests to an adopted cluster."""
+    cluster_security_group_id: str | None = Field(default=None, pattern=r"^sg-[0-9a-f]{8,17}$")
+    admin_role_arns: tuple[
+        Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$")], ...
+    ] = ()
+    """Roles that administer a created cluster by an access entry."""
+    keda: Keda = Keda()
+
+    @model_validator(mode="after")
+    def _adoption(self) -> "Eks":
+        given = [self.kubectl_role_arn, self.cluster_security_group_id]
+        if self.cluster_name is not None and None in given:
+            raise ValueError(
+                "cluster_name needs kubectl_role_arn and cluster_security_group_id: nothing is looked up"
+            )
+        if self.cluster_name is None and any(given):
+            raise ValueError(
+                "kubectl_role_arn and cluster_security_group_id need cluster_name: they are for adoption"
+            )
+        return self
+
+
+class Ec2(_Settings):
+    kind: Literal["ec2"] = "ec2"
+    workers: Workers = Workers()
+    instance_types: tuple[GravitonType, ...] = Field(
+        default=("t4g.small", "t4g.medium", "m7g.medium"), min_length=1
+    )
+    """arm64 types, most wanted first; several let Spot choose."""
+    ami_id: str | None = Field(default=None, pattern=r"^ami-[0-9a-f]{8,17}$")
+    """An image to adopt; default: the newest Amazon Linux 2023 for arm64 at deployment."""
+    volume_gb: int = Field(default=16, ge=8, le=1024)
+    drain_seconds: int = Field(default=300, ge=30, le=7200)
+    """From the stop to the end of the instance; a Spot interruption gives 120 s."""
+
+
+class AgentCore(_Settings):
+    kind: Literal["agentcore"] = "agentcore"
+    artifact: Literal["container", "code"] = "container"
+    """A container image, or a zip of code that needs no image build."""
+    network_mode: Literal["vpc", "public"] = "vpc"
+    runtime_name: str | None = None
+    """Default: the deployment's name with underscores."""
+    idle_minutes: int = Field(default=15, ge=1, le=480)
+    """A session that nothing invokes ends after it."""
+    max_lifetime_minutes: int = Field(default=480, ge=1, le=480)
+    endpoints: dict[str, int] = {}
+    """Endpoints by name, and the version each serves. Jobs pin one; no deployment repoints it by itself."""
+    tracing: bool = True
+
+    @model_validator(mode="after")
+    def _names(self) -> "AgentCore":
+        if self.runtime_name is not None and not re.fullmatch(
+            r"[a-zA-Z][a-zA-Z0-9_]{0,47}", self.runtime_name
+        ):
+            raise ValueError(
+                f"runtime_name: '{self.runtime_name}' is no AgentCore name (a letter, then letters, "
+                "digits and underscores, 48 at most)"
+            )
+        for name, version in self.endpoints.items():
+            if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_]{0,47}", name):
+                raise ValueError(
+                    f"endpoints: '{name}' is no AgentCore name (letters, digits and underscores)"
+                )
+            if name == "DEFAULT":
+                raise ValueError(
+                    "endpoints: DEFAULT follows every deployment by itself; jobs must not use it"
+                )
+            if version < 1:
+                raise ValueError(f"endpoints: version {version} of '{name}': versions begin at 1")
+        if self.idle_minutes > self.max_lifetime_minutes:
+            raise ValueError("idle_minutes is above max_lifetime_minutes")
+        return self
+
+
+Target = Fargate | Eks | Ec2 | AgentCore

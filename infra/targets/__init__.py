@@ -1,0 +1,1 @@
+"""Where the adapter runs: one file a target, one contract, one factory."""

@@ -1,0 +1,17 @@
+"""The one door to the targets. A target's module, and what it imports, load when it is chosen."""
+
+
+from constructs import Construct
+
+from infra.target_settings import Fargate
+from infra.targets.contract import Agent, Site
+
+
+def place(scope: Construct, site: Site) -> Agent:
+    """Build the chosen target in `scope`, and say whom the service invokes."""
+    target = site.settings.target
+    if isinstance(target, Fargate):
+        from infra.targets import fargate
+
+        return fargate.place(scope, site, target)
+    raise NotImplementedError(target)

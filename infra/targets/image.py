@@ -1,0 +1,76 @@
+"""The container image of an adapter: built from the checkout, or adopted; and who may pull it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from aws_cdk import aws_ecr_assets as assets
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.packaging.stage import Package, stage
+from infra.policy.statements import allow
+from infra.targets.contract import Site
+
+ECR = re.compile(
+    r"(?P<account>[0-9]{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com[a-z.]*/(?P<name>[^:@]+)"
+)
+BOOTSTRAP_QUALIFIER = "hnb659fds"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    uri: str
+    repository_arn: str | None
+    """None: not in ECR, so nothing of IAM is needed to pull it."""
+
+
+def image(scope: Construct, site: Site) -> Image:
+    """The adopted image, or an asset that `cdk deploy` builds for arm64."""
+    adopted = site.settings.adapter.image_uri
+    if adopted is not None:
+        return Image(adopted, _repository(adopted, site))
+    asset = assets.DockerImageAsset(
+        scope,
+        "Image",
+        directory=str(staged(site)),
+        platform=assets.Platform.LINUX_ARM64,
+        asset_name=f"{site.settings.name}-adapter",
+    )
+    qualifier = site.settings.bootstrap_qualifier or BOOTSTRAP_QUALIFIER
+    name = f"cdk-{qualifier}-container-assets-{site.settings.account}-{site.settings.region}"
+    return Image(asset.image_uri, site.names.arn("ecr", f"repository/{name}"))
+
+
+def staged(site: Site) -> Path:
+    """The folder that the image is built from: the adapter, its environment, and nothing else."""
+    adapter = site.settings.adapter
+    package = Package(
+        target="container",
+        environment=adapter.environment,
+        environment_path=site.root / adapter.path if adapter.path else None,
+    )
+    return stage(package, root=site.root, out=site.root / "out/packages")
+
+
+def pull_statements(found: Image) -> list[iam.PolicyStatement]:
+    """What pulls the image needs."""
+    if found.repository_arn is None:
+        return []
+    actions = ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"]
+    return [
+        allow("Pull", actions, [found.repository_arn]),
+        allow("RegistryToken", ["ecr:GetAuthorizationToken"], ["*"]),
+    ]
+
+
+PULL_WILDCARDS = {
+    "*": "ecr:GetAuthorizationToken names no resource; the other statement bounds what is pulled."
+}
+
+
+def _repository(uri: str, site: Site) -> str | None:
+    found = ECR.match(uri)
+    if found is None:
+        return None
+    return f"arn:{site.names.partition}:ecr:{found['region']}:{found['account']}:repository/{found['name']}"
