@@ -42,8 +42,35 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
     if kind == "value_error":
         return f"{where}: {context['error']}."
     if kind == "string_pattern_mismatch":
-        return f"{where}: '{given}' does not have the form {context['pattern']}"
+        return f"{where}: '{given}' does not have the form of {_form(location, context['pattern'])}."
     return f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {given!r}."
+
+
+EXAMPLES = {
+    "account": "an account id, such as '123456789012'",
+    "alarm_emails": "an e-mail address",
+    "ami_id": "an image id, such as 'ami-0123456789abcdef0'",
+    "availability_zones": "a zone, such as 'us-west-2a'",
+    "cidr": "an IPv4 range of /16 to /24, such as '10.64.0.0/20'",
+    "cluster_security_group_id": "a security group id, such as 'sg-0123456789abcdef0'",
+    "cpu": "a Kubernetes CPU quantity, such as '500m'",
+    "env": "an environment's name: 1 to 8 small letters and digits, a letter first",
+    "environment": "an environment's name: 1 to 21 of a-z, 0-9 and _, a letter first",
+    "image_uri": "an image with its tag or digest, such as 'registry/name@sha256:…'",
+    "instance_types": "an arm64 instance type, such as 'm7g.large'",
+    "memory": "a Kubernetes memory quantity, such as '1Gi'",
+    "prefix": "a prefix: 1 to 10 small letters and digits, a letter first",
+    "private_subnet_ids": "a subnet id, such as 'subnet-0123456789abcdef0'",
+    "region": "a Region, such as 'us-west-2'",
+    "vpc_id": "a VPC id, such as 'vpc-0123456789abcdef0'",
+}
+
+
+def _form(location: Sequence[Any], pattern: str) -> str:
+    name = next(str(part) for part in reversed(location) if isinstance(part, str))
+    if name.endswith(("_arn", "_arns")):
+        return "an ARN, such as 'arn:aws:iam::123456789012:role/name'"
+    return EXAMPLES.get(name, pattern)
 
 
 def _where(location: Sequence[Any]) -> str:

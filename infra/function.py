@@ -1,6 +1,7 @@
 """A Lambda function of ours: its code by folder, its own role, its own log group."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -21,14 +22,33 @@ NO_VPC = (
     "It talks to AWS APIs alone, over TLS, and to nothing inside of a VPC; a VPC would add cold starts and "
     "endpoints to pay for, and close nothing."
 )
-NO_DEAD_LETTERS = (
-    "Only asynchronous invocations leave dead letters, and what invokes this function waits for its answer "
-    "and repeats the call itself."
-)
 NO_TRACES = "It is one call deep, its log says how long that took, and X-Ray's permissions name no resource."
-SHARED_CONCURRENCY = (
-    "Reserving concurrency takes it from the rest of the account, which has 1,000 at first; it is a setting "
-    "(intake.reserved_concurrency), used in production."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """How a function is invoked, and what follows from it for the policy packs."""
+
+    no_dead_letters: str
+    """Why it has no queue for failed invocations."""
+    shared_concurrency: str
+    """Why it may go without reserved concurrency."""
+    asynchronous_retries: int | None = None
+    """How often Lambda repeats a failed asynchronous invocation; None where there are none."""
+
+
+CALLED = Invocation(
+    no_dead_letters="Only asynchronous invocations leave dead letters, and what invokes this function waits "
+    "for its answer and repeats the call itself.",
+    shared_concurrency="Reserving concurrency takes it from the rest of the account, which has 1,000 at "
+    "first; it is a setting (intake.reserved_concurrency), used in production.",
+)
+SCHEDULED = Invocation(
+    no_dead_letters="A minute's tick carries nothing that could be worked on later: the next one reads the "
+    "same state afresh. Ticks that fail stop the figures, and the alarms on them take silence for trouble.",
+    shared_concurrency="One tick a minute, shorter than a minute, runs one copy; reserving even one takes "
+    "it from an account that may have only ten.",
+    asynchronous_retries=0,
 )
 
 
@@ -47,6 +67,7 @@ def function(
     memory_mb: int = 256,
     timeout_seconds: int = 30,
     reserved_concurrency: int | None = None,
+    invoked: Invocation = CALLED,
 ) -> lambda_.Function:
     """`<name>-<noun>`: Python on arm64, with the runtime's own boto3 and nothing else."""
     names = Names(settings)
@@ -78,6 +99,7 @@ def function(
         memory_size=memory_mb,
         timeout=cdk.Duration.seconds(timeout_seconds),
         reserved_concurrent_executions=reserved_concurrency,
+        retry_attempts=invoked.asynchronous_retries,
         role=executor,
         log_group=logs,
         environment_encryption=key,
@@ -85,7 +107,7 @@ def function(
     )
     acknowledge_in(made, NO_VPC, "LambdaInsideVPC", (NIST, HIPAA, PCI))
     acknowledge(made, NO_TRACES, (SERVERLESS, "LambdaTracing"))
-    acknowledge_in(made, NO_DEAD_LETTERS, "LambdaDLQ", (NIST, HIPAA, SERVERLESS))
+    acknowledge_in(made, invoked.no_dead_letters, "LambdaDLQ", (NIST, HIPAA, SERVERLESS))
     if reserved_concurrency is None:
-        acknowledge_in(made, SHARED_CONCURRENCY, "LambdaConcurrency", (NIST, HIPAA))
+        acknowledge_in(made, invoked.shared_concurrency, "LambdaConcurrency", (NIST, HIPAA))
     return made

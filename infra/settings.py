@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from infra.hyperparameters import ROLLOUTS, refusals, unanswerable
 from infra.target_settings import AgentCore, Target
 
 LOG_RETENTION_DAYS = (
@@ -106,9 +107,9 @@ class Customization(Settings):
     """A model package group to adopt for checkpoints; not the one for trained models."""
     job_in_vpc: bool = False
     """Whether the job's own traffic to the agent stays in the VPC."""
-    training: dict[str, int | float | str] = {}
-    """Hyperparameters of the training document, by the service's names."""
-    evaluation: dict[str, int | float | str] = {}
+    training: dict[str, object] = {}
+    """Hyperparameters of the training document, by the service's names (infra/hyperparameters.py)."""
+    evaluation: dict[str, object] = {}
     """Hyperparameters of the evaluation document, by the service's names."""
 
     @model_validator(mode="after")
@@ -122,6 +123,14 @@ class Customization(Settings):
                 "restricted_models must be true for Nova models and for no others; base_model is "
                 f"'{self.base_model}'"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _hyperparameters(self) -> "Customization":
+        problems = [*refusals("training", self.training), *refusals("evaluation", self.evaluation)]
+        impossible = unanswerable(self.evaluation)
+        if problems or impossible:
+            raise ValueError("; ".join([*problems, *([impossible] if impossible else [])]))
         return self
 
 
@@ -226,7 +235,8 @@ class Observability(Settings):
     daily_token_budget: int | None = Field(default=None, ge=1)
     """Billable tokens a day above which an alarm is raised."""
     oldest_message_seconds: int = Field(default=300, ge=60, le=86400)
-    """Age of the oldest waiting rollout above which an alarm is raised."""
+    """Age of the oldest unfinished rollout, waiting or in play, above which an alarm is raised. Less than
+    the adapter's budget, or the alarm comes when the rollout is lost already."""
 
     @model_validator(mode="after")
     def _retention(self) -> "Observability":
@@ -263,7 +273,8 @@ class Deployment(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> "Deployment":
-        problems = [problem for problem in (_zones(self), _capacity(self), _protected(self)) if problem]
+        checks = (_zones, _capacity, _protected, _timeouts)
+        problems = [problem for check in checks if (problem := check(self))]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -314,4 +325,20 @@ def _protected(settings: Deployment) -> str | None:
     """Protection is what makes an environment production, whatever it is called."""
     if settings.protect and isinstance(settings.target, AgentCore) and settings.target.network_mode != "vpc":
         return "network_mode: a protected environment runs AgentCore in the VPC; set it to 'vpc'"
+    return None
+
+
+def _timeouts(settings: Deployment) -> str | None:
+    """The adapter's deadline is the job's: a rollout that one of them has given up helps nobody."""
+    budget, custom = settings.adapter.budget_seconds, settings.customization
+    for document, values in (("training", custom.training), ("evaluation", custom.evaluation)):
+        given = values.get("rollout_timeout", budget)
+        if str(given) != str(budget):
+            return (
+                f"customization.{document}.rollout_timeout: is {given}, but adapter.budget_seconds is "
+                f"{budget}; set the latter alone, the documents take it from there"
+            )
+    least = ROLLOUTS["rollout_timeout"].low
+    if least is not None and budget < least:
+        return f"adapter.budget_seconds: {budget} is below {least:g}, the least rollout_timeout of a job"
     return None

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from infra.context import TARGETS, load
 from infra.stacks import build
 
 ROOT = Path(__file__).parents[1]
-PACKS = {
+PACKS: dict[str, Callable[[cdk.App], cdk_nag.NagPack]] = {
     "AwsSolutions": cdk_nag.AwsSolutionsChecks,
     "NIST.800.53.R5": cdk_nag.NIST80053R5Checks,
     "HIPAA.Security": cdk_nag.HIPAASecurityChecks,
@@ -67,7 +67,9 @@ def _report(out: Path) -> tuple[dict[str, int], int]:
         name = report["pluginName"]
         if name in found:
             found[name] = sum(len(each["violatingConstructs"]) for each in report["violations"])
-            accepted += sum(len(each["violatingConstructs"]) for each in report.get("suppressedViolations", ()))
+            accepted += sum(
+                len(each["violatingConstructs"]) for each in report.get("suppressedViolations", ())
+            )
     return found, accepted
 
 

@@ -19,7 +19,7 @@ class Foundation(Construct):
     def __init__(self, scope: Construct, *, settings: Deployment) -> None:
         super().__init__(scope, "Foundation")
         self.key = key(self, settings)
-        self.buckets = buckets(self, settings, self.key)
+        buckets(self, settings, self.key)
         self.topic = _topic(self, settings, self.key)
         self.ledger = _ledger(self, settings, self.key)
 

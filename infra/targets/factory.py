@@ -1,6 +1,5 @@
 """The one door to the targets. A target's module, and what it imports, load when it is chosen."""
 
-
 from constructs import Construct
 
 from infra.target_settings import Fargate
