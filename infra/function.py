@@ -110,4 +110,6 @@ def function(
     acknowledge_in(made, invoked.no_dead_letters, "LambdaDLQ", (NIST, HIPAA, SERVERLESS))
     if reserved_concurrency is None:
         acknowledge_in(made, invoked.shared_concurrency, "LambdaConcurrency", (NIST, HIPAA))
+    if invoked.asynchronous_retries is not None:
+        acknowledge(made, invoked.no_dead_letters, (SERVERLESS, "LambdaAsyncFailureDestination"))
     return made

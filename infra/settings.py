@@ -88,7 +88,7 @@ class Customization(Settings):
     """The SageMaker side: where models go, who runs jobs, what a job is started with."""
 
     base_model: str = Field(
-        default="huggingface-reasoning-gpt-oss-20b", pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$"
+        default="openai-reasoning-gpt-oss-20b", pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$"
     )
     """The model's name in the public hub."""
     restricted_models: bool = False
@@ -167,6 +167,17 @@ class Network(Settings):
                 )
         if self.availability_zones and len(set(self.availability_zones)) < 2:
             raise ValueError("availability_zones must name two different zones or more")
+        return self._creatable() if self.vpc_id is None else self
+
+    def _creatable(self) -> "Network":
+        zones = len(set(self.availability_zones)) or 2
+        if self.egress == "nat" and self.nat_gateways > zones:
+            raise ValueError(f"nat_gateways ({self.nat_gateways}) is above the number of zones ({zones})")
+        if self.egress == "ipv6_egress_only" and not self.interface_endpoints:
+            raise ValueError(
+                "interface_endpoints must be true with egress ipv6_egress_only: most AWS APIs answer their "
+                "usual names by IPv4 alone"
+            )
         return self
 
 
@@ -237,6 +248,8 @@ class Observability(Settings):
     oldest_message_seconds: int = Field(default=300, ge=60, le=86400)
     """Age of the oldest unfinished rollout, waiting or in play, above which an alarm is raised. Less than
     the adapter's budget, or the alarm comes when the rollout is lost already."""
+    runbooks_url: str | None = Field(default=None, pattern=r"^https://[^\s()]+[^\s()/]$")
+    """Where the repository can be read, without a slash at the end: alarms and dashboard then link to it."""
 
     @model_validator(mode="after")
     def _retention(self) -> "Observability":

@@ -141,8 +141,9 @@ class AgentCore(_Settings):
     idle_minutes: int = Field(default=15, ge=1, le=480)
     """A session that nothing invokes ends after it."""
     max_lifetime_minutes: int = Field(default=480, ge=1, le=480)
-    endpoints: dict[str, int] = {}
-    """Endpoints by name, and the version each serves. Jobs pin one; no deployment repoints it by itself."""
+    versions: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1,), min_length=1)
+    """The versions of the runtime that have an endpoint (`v1`, `v2`, …). Every deployment that changes the
+    runtime makes a version; jobs are started on the highest listed one, and keep theirs."""
     tracing: bool = True
 
     @model_validator(mode="after")
@@ -154,17 +155,8 @@ class AgentCore(_Settings):
                 f"runtime_name: '{self.runtime_name}' is no AgentCore name (a letter, then letters, "
                 "digits and underscores, 48 at most)"
             )
-        for name, version in self.endpoints.items():
-            if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_]{0,47}", name):
-                raise ValueError(
-                    f"endpoints: '{name}' is no AgentCore name (letters, digits and underscores)"
-                )
-            if name == "DEFAULT":
-                raise ValueError(
-                    "endpoints: DEFAULT follows every deployment by itself; jobs must not use it"
-                )
-            if version < 1:
-                raise ValueError(f"endpoints: version {version} of '{name}': versions begin at 1")
+        if len(set(self.versions)) < len(self.versions):
+            raise ValueError("versions: one is listed twice")
         if self.idle_minutes > self.max_lifetime_minutes:
             raise ValueError("idle_minutes is above max_lifetime_minutes")
         return self

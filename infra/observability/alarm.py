@@ -12,6 +12,7 @@ from constructs import Construct
 
 from infra.names import Names
 from infra.observability.series import Series
+from infra.settings import Deployment
 
 MINUTE = 60
 DAY = 24 * 60 * MINUTE
@@ -26,13 +27,13 @@ class Alarm:
     series: Series
     statistic: Literal["Sum", "Average", "Minimum", "Maximum"]
     threshold: float
+    """Above it the alarm is raised."""
     says: str
     """What is the matter when it is raised: a sentence that the operator reads first."""
-    when: Literal["above", "at or below"] = "above"
     seconds: int = MINUTE
     """The period that is judged."""
     periods: int = 1
-    """Periods in a row that must be over the threshold."""
+    """Periods in a row that must be above the threshold."""
     silence: Literal["fine", "trouble"] = "fine"
     """What it means that there is no figure: `trouble` if a figure is published every minute."""
 
@@ -40,8 +41,12 @@ class Alarm:
     def runbook(self) -> str:
         return f"docs/runbooks/{self.id}.md"
 
+    def link(self, settings: Deployment) -> str:
+        """The page's address if the repository has one, else its path."""
+        base = settings.observability.runbooks_url
+        return f"{base}/{self.runbook}" if base else self.runbook
 
-COMPARISONS = {"above": "GreaterThanThreshold", "at or below": "LessThanOrEqualToThreshold"}
+
 MISSING = {"fine": "notBreaching", "trouble": "breaching"}
 
 
@@ -55,7 +60,7 @@ def build(scope: Construct, alarm: Alarm, names: Names) -> cloudwatch.CfnAlarm:
         scope,
         alarm.id,
         alarm_name=f"{names.settings.name}-{alarm.id}",
-        alarm_description=f"{alarm.says} What to do: {alarm.runbook}",
+        alarm_description=f"{alarm.says} What to do: {alarm.link(names.settings)}",
         namespace=alarm.series.namespace,
         metric_name=alarm.series.name,
         dimensions=dimensions,
@@ -63,7 +68,7 @@ def build(scope: Construct, alarm: Alarm, names: Names) -> cloudwatch.CfnAlarm:
         period=alarm.seconds,
         evaluation_periods=alarm.periods,
         threshold=alarm.threshold,
-        comparison_operator=COMPARISONS[alarm.when],
+        comparison_operator="GreaterThanThreshold",
         treat_missing_data=MISSING[alarm.silence],
         alarm_actions=[names.topic_arn],
         ok_actions=[names.topic_arn],

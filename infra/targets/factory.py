@@ -2,7 +2,7 @@
 
 from constructs import Construct
 
-from infra.target_settings import Fargate
+from infra.target_settings import AgentCore, Fargate
 from infra.targets.contract import Agent, Site
 
 
@@ -13,4 +13,8 @@ def place(scope: Construct, site: Site) -> Agent:
         from infra.targets import fargate
 
         return fargate.place(scope, site, target)
+    if isinstance(target, AgentCore):
+        from infra.targets import agentcore
+
+        return agentcore.place(scope, site, target)
     raise NotImplementedError(target)

@@ -10,6 +10,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra.log_group import log_group
+from infra.packaging.stage import HEALTH_COMMAND
 from infra.policy.acknowledgments import SOLUTIONS, acknowledge
 from infra.policy.roles import role
 from infra.policy.statements import allow
@@ -21,13 +22,11 @@ from infra.targets.image import PULL_WILDCARDS, Image, image, pull_statements
 from infra.targets.variables import queue_worker
 
 USER = "10001:10001"
-HEALTHY = ["CMD", "python", "-m", "healthy"]
-"""Fails when the worker's sign of life is too old (adapters/packages/container)."""
 
 
 def place(scope: Construct, site: Site, target: Fargate) -> Agent:
     """Cluster, task, service and scaling."""
-    found = image(scope, site)
+    found = image(scope, site, command="queue")
     group = log_group(scope, "Logs", name=site.names.adapter_log_group, settings=site.settings, key=site.key)
     task = _task(scope, site, target, found, group)
     service = _service(scope, site, target, task)
@@ -60,7 +59,7 @@ def _task(
         stop_timeout=cdk.Duration.seconds(target.stop_timeout),
         environment=queue_worker(site.settings, grace_seconds=target.stop_timeout),
         health_check=ecs.HealthCheck(
-            command=HEALTHY,
+            command=["CMD", *HEALTH_COMMAND],
             interval=cdk.Duration.seconds(30),
             timeout=cdk.Duration.seconds(10),
             start_period=cdk.Duration.seconds(60),
@@ -170,6 +169,7 @@ def _scale(scope: Construct, site: Site, target: Fargate, service: ecs.FargateSe
         scalable_dimension="ecs:service:DesiredCount",
         min_capacity=workers.min,
         max_capacity=workers.max,
+        role=iam.Role.from_role_arn(scope, "ScalingRole", _scaling_role(site), mutable=False),
     )
     count.node.add_dependency(service)
     more = scaling.StepScalingAction(
@@ -188,3 +188,10 @@ def _scale(scope: Construct, site: Site, target: Fargate, service: ecs.FargateSe
     fewest.add_adjustment(adjustment=workers.min, upper_bound=0)
     waiting_alarm(scope, site.names).add_alarm_action(actions.ApplicationScalingAction(more))
     idle_alarm(scope, site.names, workers).add_alarm_action(actions.ApplicationScalingAction(fewest))
+
+
+def _scaling_role(site: Site) -> str:
+    """The account's own role for it; Application Auto Scaling makes it on first use, and takes no other."""
+    service = "ecs.application-autoscaling.amazonaws.com"
+    name = f"aws-service-role/{service}/AWSServiceRoleForApplicationAutoScaling_ECSService"
+    return f"arn:{site.names.partition}:iam::{site.settings.account}:role/{name}"

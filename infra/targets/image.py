@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from aws_cdk import aws_ecr_assets as assets
 from aws_cdk import aws_iam as iam
@@ -25,8 +26,8 @@ class Image:
     """None: not in ECR, so nothing of IAM is needed to pull it."""
 
 
-def image(scope: Construct, site: Site) -> Image:
-    """The adopted image, or an asset that `cdk deploy` builds for arm64."""
+def image(scope: Construct, site: Site, *, command: Literal["queue", "http"]) -> Image:
+    """The adopted image, or an asset that `cdk deploy` builds for arm64; `command` is what it starts."""
     adopted = site.settings.adapter.image_uri
     if adopted is not None:
         return Image(adopted, _repository(adopted, site))
@@ -35,6 +36,7 @@ def image(scope: Construct, site: Site) -> Image:
         "Image",
         directory=str(staged(site)),
         platform=assets.Platform.LINUX_ARM64,
+        target=command,
         asset_name=f"{site.settings.name}-adapter",
     )
     qualifier = site.settings.bootstrap_qualifier or BOOTSTRAP_QUALIFIER

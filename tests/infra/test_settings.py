@@ -80,11 +80,9 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         agentcore(runtime_name="my-agent"),
         "'my-agent' is no AgentCore name (a letter, then letters, digits and",
     ),
-    (
-        agentcore(endpoints={"DEFAULT": 1}),
-        "endpoints: DEFAULT follows every deployment by itself; jobs must not",
-    ),
-    (agentcore(endpoints={"live": 0}), "endpoints: version 0 of 'live': versions begin at 1."),
+    (agentcore(versions=[]), "versions: tuple should have at least 1 item after validation, not 0, not []."),
+    (agentcore(versions=[2, 0]), "targets.agentcore.versions.1: input should be greater than or equal to 1"),
+    (agentcore(versions=[1, 1]), "targets.agentcore: versions: one is listed twice."),
     (
         {**agentcore(network_mode="public"), "protect": True},
         "network_mode: a protected environment runs AgentCore in the VPC; set it to 'vpc'.",
