@@ -10,15 +10,15 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 rehearse: $(VENV)/.rehearsal
 	$(BIN)/mtrl rehearse $(ARGS)
 
-test: check .venv-aws/.ready $(NODE)
+test: check .venv-aws/.ready $(NODE) vendor
 	$(BIN)/python -m pytest $(ARGS)
 
-# The function is checked by path: `lambda` is a keyword, so it is no package.
+# Functions are checked by path, one folder at a time: `lambda` is a keyword, so it is no package.
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --config-file= --strict --ignore-missing-imports lambda/forwarder/handler.py
+	for folder in lambda/*/; do $(BIN)/mypy --config-file= --strict --ignore-missing-imports $$folder*.py || exit 1; done
 
 # Every environment of cdk.json on every target, with the policy packs and cfn-lint; out/synth/summary.json.
 synth: $(VENV)/.dev vendor
@@ -76,6 +76,7 @@ lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet -e '.[dev]'
 	.venv-lock/bin/python -m pip freeze --exclude-editable > constraints.txt
+	.venv-lock/bin/python -m infra.packaging.lock
 	rm -rf .venv-lock
 
 clean:

@@ -51,6 +51,7 @@ EXAMPLES = {
     "alarm_emails": "an e-mail address",
     "ami_id": "an image id, such as 'ami-0123456789abcdef0'",
     "availability_zones": "a zone, such as 'us-west-2a'",
+    "base_image": "an image, such as 'registry/python:3.12-slim'",
     "cidr": "an IPv4 range of /16 to /24, such as '10.64.0.0/20'",
     "cluster_security_group_id": "a security group id, such as 'sg-0123456789abcdef0'",
     "cpu": "a Kubernetes CPU quantity, such as '500m'",

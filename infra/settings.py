@@ -204,6 +204,10 @@ class Adapter(Settings):
         default=None, pattern=r"^[a-z0-9][a-z0-9._:/-]*(?::[A-Za-z0-9._-]+|@sha256:[0-9a-f]{64})$"
     )
     """A container image to adopt instead of building one; with a tag or, better, a digest."""
+    base_image: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9._:/-]*(?:@sha256:[0-9a-f]{64})?$")
+    """The Python image to build on; a platform team's own, best by digest."""
+    pip_conf: str | None = None
+    """A pip.conf with a private index, from the app's folder; a build secret, so it is in no layer."""
     max_concurrency: int = Field(default=96, ge=1, le=2000)
     """Rollouts at once in one worker."""
     budget_seconds: int = Field(default=600, ge=60, le=11 * 3600)

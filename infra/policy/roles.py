@@ -23,9 +23,9 @@ def role(
     `wildcards` gives, for each resource or action with a `*` in it, the reason for the `*`; `make synth`
     refuses one without.
     """
-    made = iam.Role(scope, id_, assumed_by=trusted, description=description, role_name=name)
-    policy = iam.ManagedPolicy(
-        scope, f"{id_}Policy", description=description, statements=list(statements), roles=[made]
-    )
+    policy = iam.ManagedPolicy(scope, f"{id_}Policy", description=description, statements=list(statements))
     acknowledge_wildcards(policy, wildcards or {})
-    return made
+    # The role names the policy, and not the other way round: what can assume the role can then do its work.
+    return iam.Role(
+        scope, id_, assumed_by=trusted, description=description, role_name=name, managed_policies=[policy]
+    )

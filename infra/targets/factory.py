@@ -2,7 +2,7 @@
 
 from constructs import Construct
 
-from infra.target_settings import AgentCore, Fargate
+from infra.target_settings import AgentCore, Ec2, Fargate
 from infra.targets.contract import Agent, Site
 
 
@@ -17,4 +17,8 @@ def place(scope: Construct, site: Site) -> Agent:
         from infra.targets import agentcore
 
         return agentcore.place(scope, site, target)
+    if isinstance(target, Ec2):
+        from infra.targets import ec2
+
+        return ec2.place(scope, site, target)
     raise NotImplementedError(target)

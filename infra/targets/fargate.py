@@ -10,7 +10,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra.log_group import log_group
-from infra.packaging.stage import HEALTH_COMMAND
+from infra.packaging.stage import HEALTH_COMMAND, QUEUE_COMMAND
 from infra.policy.acknowledgments import SOLUTIONS, acknowledge
 from infra.policy.roles import role
 from infra.policy.statements import allow
@@ -54,6 +54,7 @@ def _task(
     container = task.add_container(
         "adapter",
         image=ecs.ContainerImage.from_registry(found.uri),
+        command=list(QUEUE_COMMAND),
         user=USER,
         readonly_root_filesystem=True,
         stop_timeout=cdk.Duration.seconds(target.stop_timeout),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import aws_cdk as cdk
 from aws_cdk import aws_ecr_assets as assets
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -28,20 +29,28 @@ class Image:
 
 def image(scope: Construct, site: Site, *, command: Literal["queue", "http"]) -> Image:
     """The adopted image, or an asset that `cdk deploy` builds for arm64; `command` is what it starts."""
-    adopted = site.settings.adapter.image_uri
-    if adopted is not None:
-        return Image(adopted, _repository(adopted, site))
+    adapter = site.settings.adapter
+    if adapter.image_uri is not None:
+        return Image(adapter.image_uri, _repository(adapter.image_uri, site))
     asset = assets.DockerImageAsset(
         scope,
         "Image",
         directory=str(staged(site)),
         platform=assets.Platform.LINUX_ARM64,
         target=command,
+        build_args={"BASE_IMAGE": adapter.base_image} if adapter.base_image else None,
+        build_secrets=_secrets(site),
         asset_name=f"{site.settings.name}-adapter",
     )
     qualifier = site.settings.bootstrap_qualifier or BOOTSTRAP_QUALIFIER
     name = f"cdk-{qualifier}-container-assets-{site.settings.account}-{site.settings.region}"
     return Image(asset.image_uri, site.names.arn("ecr", f"repository/{name}"))
+
+
+def _secrets(site: Site) -> dict[str, str] | None:
+    """Credentials of a private index: seen by one command of the build, and in no layer of the image."""
+    path = site.settings.adapter.pip_conf
+    return {"pip_conf": cdk.DockerBuildSecret.from_src(str(site.root / path))} if path else None
 
 
 def staged(site: Site) -> Path:
