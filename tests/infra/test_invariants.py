@@ -9,6 +9,7 @@ import pytest
 
 from adapters.contract.variables import BY_NAME, VARIABLES
 from tests.infra.conftest import ACCOUNT, SHIPPED, Templates, everywhere, resources
+from tests.infra.test_ec2 import first_start, variables
 
 Synthesized = Callable[[str, str], Templates]
 ROOT = Path(__file__).parents[2]
@@ -215,6 +216,8 @@ def environment(templates: Templates, env: str, target: str) -> dict[str, str]:
         [task] = resources(template, "AWS::ECS::TaskDefinition")
         [container] = task["Properties"]["ContainerDefinitions"]
         return {pair["Name"]: pair["Value"] for pair in container["Environment"]}
+    if target == "ec2":
+        return variables(first_start(templates), "/etc/mtrl/adapter.env")
     if target == "agentcore":
         [runtime] = resources(template, "AWS::BedrockAgentCore::Runtime")
         return dict(runtime["Properties"]["EnvironmentVariables"])
@@ -222,7 +225,7 @@ def environment(templates: Templates, env: str, target: str) -> dict[str, str]:
 
 
 def carried(template: dict[str, Any], target: str) -> dict[str, str]:
-    """EC2 and EKS carry them inside of a file: the names that stand in it."""
+    """EKS carries them inside of a manifest: the names that stand in it."""
     text = json.dumps(template)
     return {variable.name: "" for variable in VARIABLES if variable.name in text}
 
@@ -243,15 +246,15 @@ def test_the_adapter_gets_every_variable_that_it_requires(
 def test_the_adapter_would_start_with_its_variables(synthesized: Synthesized, env: str, target: str) -> None:
     from adapters.runtime.settings import QueueSettings, Settings
 
-    if target in ("ec2", "eks"):
-        pytest.skip("their files are read by the tests of the target")
+    if target == "eks":
+        pytest.skip("the manifest is read by the tests of the target")
     found = environment(synthesized(env, target), env, target)
     settings = Settings.from_environ(found)
     assert settings.job_name_prefix == f"mtrl-{env}-sop-"
     if target != "agentcore":
         queue = QueueSettings.from_environ(found)
         assert queue.queue_url.endswith(f"{ACCOUNTS[env]}/mtrl-{env}-sop-rollouts")
-        assert settings.drain + 15 <= 120
+        assert settings.drain + 15 <= {"fargate": 120, "ec2": 300}[target]
 
 
 @deployments
