@@ -22,8 +22,8 @@ Templates = Mapping[str, Template]
 SHIPPED = [(env, target) for env in ("dev", "prod") for target in ("agentcore", "ec2", "eks", "fargate")]
 
 
-def synthesize(env: str, target: str, changes: Mapping[str, Any] | None = None) -> Templates:
-    """A deployment with changes to its environment's entry in cdk.json; without the policy packs."""
+def assemble(env: str, target: str, changes: Mapping[str, Any] | None = None) -> Any:
+    """The cloud assembly of a deployment with changes to its environment's entry in cdk.json."""
     import aws_cdk as cdk
 
     from infra.context import load
@@ -35,8 +35,14 @@ def synthesize(env: str, target: str, changes: Mapping[str, Any] | None = None) 
     app = cdk.App(context=context)
     settings = load(app.node.try_get_context, ROOT, ACCOUNT)
     build(app, settings, ROOT)
-    stacks = app.synth().stacks
-    return {stack.stack_name.removeprefix(f"{settings.name}-"): stack.template for stack in stacks}
+    return app.synth()
+
+
+def synthesize(env: str, target: str, changes: Mapping[str, Any] | None = None) -> Templates:
+    """The templates of such a deployment; without the policy packs."""
+    prefix = f"mtrl-{env}-sop-"
+    stacks = assemble(env, target, changes).stacks
+    return {stack.stack_name.removeprefix(prefix): stack.template for stack in stacks}
 
 
 class Assemblies:
