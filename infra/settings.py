@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from infra.hyperparameters import ROLLOUTS, refusals, unanswerable
-from infra.target_settings import AgentCore, Target
+from infra.target_settings import AgentCore, Eks, Target
 
 LOG_RETENTION_DAYS = (
     1,
@@ -249,9 +249,9 @@ class Observability(Settings):
     """A job without progress for so long is reported as stalled."""
     daily_token_budget: int | None = Field(default=None, ge=1)
     """Billable tokens a day above which an alarm is raised."""
-    oldest_message_seconds: int = Field(default=300, ge=60, le=86400)
-    """Age of the oldest unfinished rollout, waiting or in play, above which an alarm is raised. Less than
-    the adapter's budget, or the alarm comes when the rollout is lost already."""
+    oldest_message_seconds: int | None = Field(default=None, ge=60, le=86400)
+    """Age of the oldest unfinished rollout, waiting or in play, above which an alarm is raised.
+    Default: 0.8 of the adapter's budget, which an episode that is played at once should not use up."""
     runbooks_url: str | None = Field(default=None, pattern=r"^https://[^\s()]+[^\s()/]$")
     """Where the repository can be read, without a slash at the end: alarms and dashboard then link to it."""
 
@@ -290,7 +290,7 @@ class Deployment(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> "Deployment":
-        checks = (_zones, _capacity, _protected, _timeouts)
+        checks = (_zones, _capacity, _protected, _timeouts, _addresses)
         problems = [problem for check in checks if (problem := check(self))]
         if problems:
             raise ValueError("; ".join(problems))
@@ -314,6 +314,10 @@ class Deployment(Settings):
     @property
     def zones(self) -> tuple[str, ...]:
         return self.network.availability_zones or (f"{self.region}a", f"{self.region}b")
+
+    @property
+    def oldest_message_seconds(self) -> int:
+        return self.observability.oldest_message_seconds or round(0.8 * self.adapter.budget_seconds)
 
     @property
     def message_retention_seconds(self) -> int:
@@ -358,4 +362,14 @@ def _timeouts(settings: Deployment) -> str | None:
     least = ROLLOUTS["rollout_timeout"].low
     if least is not None and budget < least:
         return f"adapter.budget_seconds: {budget} is below {least:g}, the least rollout_timeout of a job"
+    return None
+
+
+def _addresses(settings: Deployment) -> str | None:
+    """Pods of an IPv4 cluster have no IPv6 address, whatever their nodes have."""
+    if isinstance(settings.target, Eks) and settings.network.egress == "ipv6_egress_only":
+        return (
+            "network.egress: the Pods of target 'eks' have IPv4 addresses only, and no way out by IPv6; "
+            "set it to 'nat'"
+        )
     return None

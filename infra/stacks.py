@@ -9,6 +9,7 @@ from infra.customization import Customization
 from infra.foundation import Foundation
 from infra.intake import Intake
 from infra.network import Network
+from infra.observability import Observability
 from infra.settings import Deployment
 from infra.targets.contract import Site
 from infra.targets.factory import place
@@ -25,6 +26,10 @@ def build(app: Construct, settings: Deployment, root: Path) -> None:
         intake_stack = stack(app, settings, "intake")
         Intake(intake_stack, settings=settings, key=foundation.key, root=root)
         intake_stack.add_stack_dependency(foundation_stack)
+    # It names what it watches: it needs neither network nor adapter, and stands before they do.
+    observability_stack = stack(app, settings, "observability")
+    Observability(observability_stack, settings=settings, key=foundation.key, root=root)
+    observability_stack.add_stack_dependency(intake_stack if settings.queued else foundation_stack)
     # The target's name is in the stack's: two can serve one queue while a team moves from one to the other.
     adapter_stack = stack(app, settings, f"adapter-{settings.target.kind}")
     agent = place(adapter_stack, Site(settings=settings, key=foundation.key, network=network, root=root))

@@ -16,6 +16,7 @@ from typing import Any
 import aws_cdk as cdk
 import cdk_nag
 
+from infra.acknowledged import collect, inserted
 from infra.context import TARGETS, load
 from infra.stacks import build
 
@@ -43,10 +44,10 @@ def synthesize(env: str, target: str, adapter: str, out: Path) -> dict[str, Any]
     try:
         app.synth()
     except RuntimeError as error:
-        if "Validation failed" not in str(error):
+        if "ValidationFailed" not in str(error):
             raise
     seconds = round(time.monotonic() - started, 2)
-    findings, acknowledged = _report(out)
+    findings, acknowledged = report(out)
     templates = sorted(out.glob("*.template.json"))
     return {
         "env": env,
@@ -60,7 +61,7 @@ def synthesize(env: str, target: str, adapter: str, out: Path) -> dict[str, Any]
     }
 
 
-def _report(out: Path) -> tuple[dict[str, int], int]:
+def report(out: Path) -> tuple[dict[str, int], int]:
     """Open findings by pack, and how many were accepted in writing."""
     found, accepted = dict.fromkeys(PACKS, 0), 0
     for report in json.loads((out / "validation-report.json").read_text())["pluginReports"]:
@@ -76,10 +77,13 @@ def _report(out: Path) -> tuple[dict[str, int], int]:
 def lint(folders: Sequence[Path]) -> dict[Path, list[str]]:
     """What cfn-lint says of the templates, by assembly folder."""
     templates = [str(path) for folder in folders for path in sorted(folder.glob("*.template.json"))]
-    command = [sys.executable, "-m", "cfnlint", "-i", *LINT_IGNORED, "-f", "json", "--", *templates]
+    program = str(Path(sys.executable).with_name("cfn-lint"))
+    command = [program, "-i", *LINT_IGNORED, "-f", "json", "--", *templates]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     said: dict[Path, list[str]] = {folder: [] for folder in folders}
-    for match in json.loads(done.stdout or "[]"):
+    if not done.stdout.strip():
+        raise RuntimeError(f"cfn-lint said nothing: {done.stderr[-500:]}")
+    for match in json.loads(done.stdout):
         path = Path(match["Filename"])
         said[path.parent].append(f"{path.name}: {match['Rule']['Id']} {match['Message']}")
     return said
@@ -91,6 +95,7 @@ def main() -> None:
     parser.add_argument("--env", action="append", help="only this environment (may be repeated)")
     parser.add_argument("--target", action="append", help="only this target (may be repeated)")
     parser.add_argument("--adapter", default="sop")
+    parser.add_argument("--write-docs", action="store_true", help="renew the table in docs/security.md")
     parser.add_argument("--out", type=Path, default=ROOT / "out/synth")
     arguments = parser.parse_args()
     declared = json.loads((ROOT / "cdk.json").read_text())["context"]["environments"]
@@ -104,6 +109,12 @@ def main() -> None:
         matches = said[arguments.out / f"{line['env']}-{line['target']}"]
         line["lint_errors"] = len(matches)
         sys.stderr.write("".join(f"  {match}\n" for match in matches))
+    if arguments.write_docs:
+        document = ROOT / "docs/security.md"
+        folders = [arguments.out / f"{env}-{target}" for env, target in chosen]
+        document.write_text(
+            inserted(document.read_text(encoding="utf-8"), collect(folders)), encoding="utf-8"
+        )
     (arguments.out / "summary.json").write_text(json.dumps(lines, indent=2) + "\n")
     sys.stdout.write(json.dumps(lines) + "\n")
     sys.exit(any(line["lint_errors"] or any(line["findings"].values()) for line in lines))

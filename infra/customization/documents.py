@@ -48,7 +48,7 @@ def training(parts: Parts) -> Document:
             "OutputModelPackageGroupArn": parts.output_group_arn,
             "IntermediateCheckpointModelPackageGroupArn": parts.intermediate_group_arn,
         },
-        "TrainingConfig": {**_model(parts), "HyperParameters": _decided(parts.settings) | dict(given)},
+        "TrainingConfig": {**_model(parts), "HyperParameters": {**_decided(parts.settings), **given}},
     }
 
 
@@ -57,7 +57,7 @@ def evaluation(parts: Parts) -> Document:
 
     Its hyperparameters are flat strings: the service refused numbers and nested objects.
     """
-    values = _decided(parts.settings) | parts.settings.customization.evaluation
+    values = {**_decided(parts.settings), **parts.settings.customization.evaluation}
     flattened = {name: flat(value) for name, value in values.items()}
     return {
         **_shared(parts, "evaluation", "evaluation"),

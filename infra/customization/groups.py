@@ -38,8 +38,8 @@ def groups(scope: Construct, settings: Deployment, key: kms.IKey, root: Path) ->
     """Adopt or create both; of the managed kind `Restricted`, if the base model asks for that."""
     custom = settings.customization
     wanted = {
-        "models": ("Trained models", custom.output_group_arn),
-        "checkpoints": ("Training states to resume from", custom.intermediate_group_arn),
+        "models": ("trained models", custom.output_group_arn),
+        "checkpoints": ("states to resume training from", custom.intermediate_group_arn),
     }
     missing = {noun: what for noun, (what, adopted) in wanted.items() if adopted is None}
     if custom.restricted_models and missing:
@@ -66,7 +66,7 @@ def _plain(scope: Construct, settings: Deployment, noun: str, what: str) -> None
         scope,
         noun.title(),
         model_package_group_name=_name(settings, noun),
-        model_package_group_description=f"{what} of {settings.name}",
+        model_package_group_description=f"{settings.name}: {what}",
     )
     group.apply_removal_policy(cdk.RemovalPolicy.RETAIN if settings.protect else cdk.RemovalPolicy.DESTROY)
 
@@ -82,7 +82,7 @@ def _restricted(
         service_token=provider.function_arn,
         properties={
             "Name": _name(settings, noun),
-            "Description": f"{what} of {settings.name}",
+            "Description": f"{settings.name}: {what}",
             "Tags": [{"Key": "mtrl-kit:deployment", "Value": settings.name}]
             + [{"Key": name, "Value": value} for name, value in settings.tags.items()],
             "Retain": str(settings.protect).lower(),

@@ -150,15 +150,14 @@ def _hub(names: Names) -> list[str]:
 def _wildcards(parts: Parts) -> Mapping[str, str]:
     """The reason for each `*` above."""
     names = parts.names
+    logs = _log_groups(names)
     groups = (parts.output_group_arn, parts.intermediate_group_arn)
     found = {
         f"{names.bucket_arn('prompts')}/*": "The prompts: objects that data sets are made of, read only.",
         f"{names.bucket_arn('outputs')}/*": "Artifacts are below the name of a job, given at its start.",
         _hub(names)[1]: "Public content, read only; a hub content's ARN ends in a version that is not ours.",
         **{group_packages(group): "The versions of one group, numbered as jobs end." for group in groups},
-        _log_groups(
-            names
-        ): "One group a job category, named by the service for the whole account, and streams.",
+        logs: "One group a job category, named by the service for the whole account, and streams.",
     }
     if parts.subnets:
         found[_interfaces(names)] = (

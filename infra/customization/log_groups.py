@@ -22,7 +22,6 @@ from infra.function import function
 from infra.names import Names
 from infra.policy.statements import allow
 from infra.settings import Deployment
-from infra.target_settings import AgentCore
 from infra.targets.contract import Agent
 
 TYPE = "Custom::MtrlLogGroups"
@@ -49,11 +48,7 @@ def runtime_group(runtime_arn: str, endpoint: str) -> str:
 
 
 def _runtime_prefixes(settings: Deployment) -> list[str]:
-    """An id is the runtime's name and what AWS makes up; names have no hyphen, so this means one runtime."""
-    target = settings.target
-    if not isinstance(target, AgentCore):
-        return []
-    return [f"{RUNTIMES}{target.runtime_name or settings.name.replace('-', '_')}-"]
+    return [] if settings.queued else [Names(settings).runtime_log_groups]
 
 
 def _resource(

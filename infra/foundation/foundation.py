@@ -2,6 +2,7 @@
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from constructs import Construct
@@ -34,11 +35,24 @@ def _topic(scope: Construct, settings: Deployment, key: kms.IKey) -> sns.ITopic:
         master_key=key,
         enforce_ssl=True,
     )
+    # A topic with a policy of its own has lost the default one, which let the account's alarms in.
+    topic.add_to_resource_policy(alarms_may_publish(settings, topic.topic_arn))
     for address in settings.observability.alarm_emails:
         sns.Subscription(
             scope, f"To{address}", topic=topic, protocol=sns.SubscriptionProtocol.EMAIL, endpoint=address
         )
     return topic
+
+
+def alarms_may_publish(settings: Deployment, topic_arn: str) -> iam.PolicyStatement:
+    """An adopted topic needs it as well (docs/security.md)."""
+    return iam.PolicyStatement(
+        sid="Alarms",
+        principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+        actions=["sns:Publish"],
+        resources=[topic_arn],
+        conditions={"StringEquals": {"aws:SourceAccount": settings.account}},
+    )
 
 
 def _ledger(scope: Construct, settings: Deployment, key: kms.IKey) -> dynamodb.ITable:

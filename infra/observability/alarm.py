@@ -25,7 +25,7 @@ class Alarm:
     id: str
     """Names the alarm (`<name>-<id>`) and its page `docs/runbooks/<id>.md`."""
     series: Series
-    statistic: Literal["Sum", "Average", "Minimum", "Maximum"]
+    statistic: Literal["Sum", "Average", "Maximum"]
     threshold: float
     """Above it the alarm is raised."""
     says: str

@@ -66,14 +66,14 @@ def _queue(names: Names) -> list[Alarm]:
             id="oldest-message",
             series=queue("ApproximateAgeOfOldestMessage", names.queue),
             statistic="Maximum",
-            threshold=names.settings.observability.oldest_message_seconds,
-            says=f"A rollout is not finished after {names.settings.observability.oldest_message_seconds} s, "
+            threshold=names.settings.oldest_message_seconds,
+            says=f"A rollout is not finished after {names.settings.oldest_message_seconds} s, "
             f"waiting and playing together; its budget is {names.settings.adapter.budget_seconds} s.",
         ),
         Alarm(
             id="work-waiting",
             series=deployment(names, "WaitingWithoutWorker"),
-            statistic="Minimum",
+            statistic="Maximum",
             threshold=0,
             periods=1 if _keeps_a_worker(names.settings) else COLD_START_MINUTES,
             silence="trouble",
@@ -142,7 +142,7 @@ def _rewards(names: Names) -> list[Alarm]:
         Alarm(
             id="reward-variance-gone",
             series=deployment(names, "FlatRewards"),
-            statistic="Minimum",
+            statistic="Maximum",
             threshold=0,
             periods=5,
             silence="trouble",

@@ -1,6 +1,6 @@
 """The dashboard: intake, rollouts, rewards against score, jobs, and where each alarm's page is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -35,22 +35,23 @@ def dashboard(scope: Construct, settings: Deployment, alarms: Sequence[Alarm]) -
 
 
 def _intake(names: Names) -> list[cloudwatch.IWidget]:
+    graph = _graphs(names.settings.region)
     return [
-        _graph(
+        graph(
             "Forwarder",
             _metric(forwarder(names, "Invocations"), "Sum"),
             _metric(forwarder(names, "Errors"), "Sum"),
             _metric(forwarder(names, "Throttles"), "Sum"),
             _metric(refusals(names), "Sum"),
         ),
-        _graph(
+        graph(
             "Queue",
             _metric(queue("ApproximateNumberOfMessagesVisible", names.queue), "Maximum", "waiting"),
             _metric(queue("ApproximateNumberOfMessagesNotVisible", names.queue), "Maximum", "in flight"),
             _metric(queue("ApproximateNumberOfMessagesVisible", names.dead_letters), "Maximum", "dead"),
             _metric(deployment(names, "WaitingWithoutWorker"), "Maximum", "waiting without a worker"),
         ),
-        _graph(
+        graph(
             "Oldest unfinished rollout (s)",
             _metric(queue("ApproximateAgeOfOldestMessage", names.queue), "Maximum", "age"),
         ),
@@ -58,21 +59,22 @@ def _intake(names: Names) -> list[cloudwatch.IWidget]:
 
 
 def _rollouts(names: Names) -> list[cloudwatch.IWidget]:
+    graph = _graphs(names.settings.region)
     return [
-        _graph(
+        graph(
             "Rollouts a minute",
             _metric(rollouts(names, "Rollouts"), "Sum"),
             _metric(rollouts(names, "Failed"), "Sum"),
             _metric(rollouts(names, "UncertainSamples"), "Sum"),
         ),
-        _graph(
+        graph(
             "Length",
             _metric(rollouts(names, "RolloutSeconds"), "p50", "seconds, median"),
             _metric(rollouts(names, "RolloutSeconds"), "p99", "seconds, p99"),
             _metric(rollouts(names, "Turns"), "Average"),
             _metric(rollouts(names, "ToolCalls"), "Average"),
         ),
-        _graph(
+        graph(
             "A rollout, on average",
             _metric(rollouts(names, "TokenCapHits"), "Average"),
             _metric(rollouts(names, "TurnsExhausted"), "Average"),
@@ -84,19 +86,20 @@ def _rollouts(names: Names) -> list[cloudwatch.IWidget]:
 
 
 def _rewards(names: Names) -> list[cloudwatch.IWidget]:
+    graph = _graphs(names.settings.region)
     return [
-        _graph(
+        graph(
             "Reward and score",
             _metric(rollouts(names, "Reward"), "Average", "reward"),
             _metric(rollouts(names, "Score"), "Average", "score (never sent to the trainer)"),
         ),
-        _graph(
+        graph(
             "Spread of the rewards",
             _metric(rollouts(names, "Reward"), "Minimum", "lowest"),
             _metric(rollouts(names, "Reward"), "Maximum", "highest"),
             _metric(rollouts(names, "Reward"), "Average", "mean"),
         ),
-        _graph(
+        graph(
             "Rewards in doubt",
             _metric(rollouts(names, "RewardScoreDisagreement"), "Sum"),
             _metric(rollouts(names, "Imputed"), "Sum"),
@@ -106,20 +109,21 @@ def _rewards(names: Names) -> list[cloudwatch.IWidget]:
 
 
 def _jobs(names: Names) -> list[cloudwatch.IWidget]:
+    graph = _graphs(names.settings.region)
     return [
-        _graph(
+        graph(
             "Jobs",
             _metric(deployment(names, "JobsRunning"), "Maximum"),
             _metric(deployment(names, "JobFailed"), "Sum"),
             _metric(deployment(names, "JobStopped"), "Sum"),
             _metric(deployment(names, "JobStalled"), "Maximum"),
         ),
-        _graph(
+        graph(
             "Progress",
             _metric(deployment(names, "JobProgress"), "Maximum"),
             _metric(deployment(names, "SecondsSinceProgress"), "Maximum"),
         ),
-        _graph("Billable tokens", _metric(deployment(names, "BillableTokens"), "Sum")),
+        graph("Billable tokens", _metric(deployment(names, "BillableTokens"), "Sum")),
     ]
 
 
@@ -134,8 +138,13 @@ def _title(text: str) -> list[cloudwatch.IWidget]:
     return [cloudwatch.TextWidget(markdown=f"## {text}", width=3 * THIRD, height=1)]
 
 
-def _graph(title: str, *metrics: cloudwatch.IMetric) -> cloudwatch.IWidget:
-    return cloudwatch.GraphWidget(title=title, left=list(metrics), width=THIRD, height=6)
+def _graphs(region: str) -> Callable[..., cloudwatch.IWidget]:
+    """Graphs of metrics in a Region, which is named so that the body is a plain string."""
+
+    def graph(title: str, *metrics: cloudwatch.IMetric) -> cloudwatch.IWidget:
+        return cloudwatch.GraphWidget(title=title, left=list(metrics), region=region, width=THIRD, height=6)
+
+    return graph
 
 
 def _metric(series: Series, statistic: str, label: str | None = None) -> cloudwatch.Metric:

@@ -14,10 +14,8 @@ SOLUTIONS, SERVERLESS = "AwsSolutions", "Serverless"
 
 def acknowledge(construct: IConstruct, reason: str, *rules: tuple[str, str]) -> None:
     """Accept the findings of `rules`, pairs of pack and rule, at a construct and below it."""
-    for pack, rule in rules:
-        cdk.Validations.of(construct).acknowledge(
-            cdk.Acknowledgment(id=f"{pack}::{pack}-{rule}", reason=reason)
-        )
+    accepted = [cdk.Acknowledgment(id=f"{pack}::{pack}-{rule}", reason=reason) for pack, rule in rules]
+    cdk.Validations.of(construct).acknowledge(*accepted)
 
 
 def acknowledge_in(construct: IConstruct, reason: str, rule: str, packs: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ CLAIM_CHECKS = "claim-checks/"
 def worker_statements(names: Names, key_arn: str) -> list[iam.PolicyStatement]:
     """Job Runtime, queue, dead letters, ledger, claim checks, and the key by way of those."""
     return [
-        *job_runtime(names),
+        *job_runtime(names, key_arn),
         receive(names),
         send("Bury", names, names.dead_letters),
         ledger(names),

@@ -30,7 +30,7 @@ def place(scope: Construct, site: Site, target: AgentCore) -> Agent:
     runtime = agentcore.Runtime(
         scope,
         "Runtime",
-        runtime_name=runtime_name(site, target),
+        runtime_name=site.names.runtime,
         description=f"The adapter of {site.settings.name}",
         agent_runtime_artifact=artifact,
         execution_role=_execution_role(scope, site, target, pull),
@@ -52,11 +52,6 @@ def place(scope: Construct, site: Site, target: AgentCore) -> Agent:
             description=f"Version {version}, and no other",
         ).node.add_dependency(runtime)
     return Agent(runtime_arn=runtime.agent_runtime_arn, endpoint=f"v{max(target.versions)}")
-
-
-def runtime_name(site: Site, target: AgentCore) -> str:
-    """AgentCore takes letters, digits and underscores only."""
-    return target.runtime_name or site.settings.name.replace("-", "_")
 
 
 def _artifact(
@@ -93,8 +88,7 @@ def _execution_role(
     scope: Construct, site: Site, target: AgentCore, pull: list[iam.PolicyStatement]
 ) -> iam.IRole:
     names = site.names
-    group = names.arn("logs", f"log-group:/aws/bedrock-agentcore/runtimes/{runtime_name(site, target)}-*")
-    name = runtime_name(site, target)
+    group = names.arn("logs", f"log-group:{names.runtime_log_groups}*")
     return role(
         scope,
         "RuntimeRole",
@@ -102,12 +96,12 @@ def _execution_role(
             "bedrock-agentcore.amazonaws.com",
             conditions={
                 "StringEquals": {"aws:SourceAccount": site.settings.account},
-                "ArnLike": {"aws:SourceArn": names.arn("bedrock-agentcore", f"runtime/{name}-*")},
+                "ArnLike": {"aws:SourceArn": names.arn("bedrock-agentcore", f"runtime/{names.runtime}-*")},
             },
         ),
         description=f"What the adapter of {site.settings.name} may do",
         statements=[
-            *job_runtime(names),
+            *job_runtime(names, site.key.key_arn),
             *pull,
             allow(
                 "Logs",

