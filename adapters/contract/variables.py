@@ -42,6 +42,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("MTRL_CLAIM_CHECK_BUCKET", None, "where the forwarder puts requests too large for the queue"),
     Variable("MTRL_HEALTH_FILE", None, "a file whose time is renewed while the queue worker is well"),
     Variable("MTRL_ARCHIVE_DIR", None, "folder for transcripts of evaluations and of disagreements"),
+    Variable("MTRL_ARCHIVE_BUCKET", None, "bucket for the same; goes before the folder"),
     Variable("MTRL_METRICS_NAMESPACE", "mtrl-kit", "CloudWatch namespace of the EMF metrics"),
     Variable("MTRL_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR"),
     Variable("HOST", "0.0.0.0", "address to listen on"),  # noqa: S104 - a container's own interface

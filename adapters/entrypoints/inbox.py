@@ -17,7 +17,6 @@ VISIBILITY_SECONDS = 120
 """How long a message stays hidden without a sign of life of the worker."""
 LARGEST_BATCH = 10
 THREADS = 16
-CONNECT_SECONDS, READ_SECONDS = 3, POLL_SECONDS + 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +111,6 @@ class Inbox:
 
     async def _off_loop(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-
-
-def aws_client(service: str, region: str) -> Any:
-    """A botocore client: boto3 is not among an adapter's dependencies."""
-    from botocore.config import Config
-    from botocore.session import get_session
-
-    config = Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        max_pool_connections=THREADS,
-        retries={"mode": "standard", "total_max_attempts": 4},
-    )
-    return get_session().create_client(service, region_name=region, config=config)
 
 
 def _delivery(message: dict[str, Any]) -> Delivery:

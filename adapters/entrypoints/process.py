@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.contract import Environment
+from adapters.runtime.archive import Archive, FileArchive, S3Archive
 from adapters.runtime.auth import Authorizer, BearerAuthorizer, SigV4Authorizer, default_credentials
+from adapters.runtime.aws import aws_client
 from adapters.runtime.gate import job_runtime_endpoint
 from adapters.runtime.job_runtime import JobRuntime, open_session
 from adapters.runtime.ledger import Ledger, MemoryLedger
 from adapters.runtime.plugins import load_environment, load_loop
 from adapters.runtime.rollout import Rollouts
 from adapters.runtime.settings import Settings, SettingsError
-from adapters.runtime.telemetry import FileArchive, Telemetry
+from adapters.runtime.telemetry import Telemetry
 
 CHARS_PER_TOKEN = 4
 """A usual ratio for English text and JSON; good enough to warn by."""
@@ -50,7 +52,7 @@ async def start(environ: Mapping[str, str], ledger: Ledger | None = None) -> Asy
     )
     if settings.account is None:
         telemetry.log("WARNING", "account_unchecked", hint="set MTRL_ACCOUNT_ID to refuse foreign jobs")
-    archive = _archive(settings.archive_dir)
+    archive = _archive(settings)
     async with open_session(settings.max_concurrency) as session:
         runtime = JobRuntime(
             session,
@@ -65,7 +67,10 @@ async def start(environ: Mapping[str, str], ledger: Ledger | None = None) -> Asy
         yield Process(settings, environment, rollouts, telemetry)
 
 
-def _archive(folder: str | None) -> FileArchive | None:
+def _archive(settings: Settings) -> Archive | None:
+    if settings.archive_bucket is not None:
+        return S3Archive(aws_client("s3", settings.region), settings.archive_bucket)
+    folder = settings.archive_dir
     try:
         return FileArchive(Path(folder)) if folder else None
     except OSError as error:

@@ -23,10 +23,11 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from adapters.contract import RefusedError, RequestError, RolloutRequest, StopReason
-from adapters.entrypoints.inbox import VISIBILITY_SECONDS, Delivery, Inbox, aws_client
+from adapters.entrypoints.inbox import VISIBILITY_SECONDS, Delivery, Inbox
 from adapters.entrypoints.process import Process, start
 from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signals
 from adapters.runtime.auth import CredentialsMissing
+from adapters.runtime.aws import aws_client
 from adapters.runtime.dynamo_ledger import DynamoLedger, dynamo_client
 from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
 from adapters.runtime.plugins import PluginError

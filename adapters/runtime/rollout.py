@@ -35,13 +35,14 @@ from adapters.contract import (
     Transcript,
 )
 from adapters.runtime import gate
+from adapters.runtime.archive import Archive
 from adapters.runtime.grading import checked, final_rewards, penalized
 from adapters.runtime.job_runtime import JobRuntime
 from adapters.runtime.ledger import Claim, LeaseLost, Ledger, LedgerUnavailable
 from adapters.runtime.recording import RecordedEpisode, RecordedPolicy
 from adapters.runtime.settings import Settings
 from adapters.runtime.stage import Stage, contained, let_go
-from adapters.runtime.telemetry import FileArchive, RolloutLine, Telemetry
+from adapters.runtime.telemetry import RolloutLine, Telemetry
 
 T = TypeVar("T")
 REPORT_GRACE_SECONDS = 60.0
@@ -84,7 +85,7 @@ class Rollouts:
         runtime: JobRuntime,
         ledger: Ledger,
         telemetry: Telemetry,
-        archive: FileArchive | None = None,
+        archive: Archive | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -176,6 +177,7 @@ class Rollouts:
             outcome = Outcome(StopReason.CRASHED, "failed", ())
             await run.claim.record(outcome)
             await run.claim.acknowledge()  # the service's own timeout ends it
+            await self._log(run, outcome, 0.0)
             return outcome
         started = time.monotonic()
         reason = await self._play(run, task)

@@ -50,6 +50,7 @@ class Settings:
     max_attempts: int
     on_crash: Literal["fail", "leave"]
     archive_dir: str | None
+    archive_bucket: str | None
     metrics_namespace: str
     log_level: str
     host: str
@@ -89,6 +90,7 @@ class Settings:
             max_attempts=read.integer("MTRL_MAX_ATTEMPTS", 1, 1000),
             on_crash=cast(Literal["fail", "leave"], read.choice("MTRL_ON_CRASH", "fail", "leave")),
             archive_dir=read.optional("MTRL_ARCHIVE_DIR"),
+            archive_bucket=read.optional("MTRL_ARCHIVE_BUCKET"),
             metrics_namespace=read.text("MTRL_METRICS_NAMESPACE"),
             log_level=read.choice("MTRL_LOG_LEVEL", "DEBUG", "INFO", "WARNING", "ERROR"),
             host=read.text("HOST"),

@@ -4,14 +4,11 @@ Metrics are EMF (embedded metric format) log lines: no API call in the hot path.
 of the line, never a metric dimension. Prompts, targets and credentials are never written.
 """
 
-import asyncio
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import orjson
 
@@ -133,39 +130,3 @@ class RolloutLine:
         if self.score is not None:
             metrics["Score"] = self.score.value
         return {name: float(value) if isinstance(value, bool) else value for name, value in metrics.items()}
-
-
-class FileArchive:
-    """Transcripts worth keeping, as JSON lines: one file a job, in a folder readable by its owner alone."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-
-    async def keep(self, line: RolloutLine) -> None:
-        """Keep the transcript of an evaluation rollout, or of one whose reward and score disagree."""
-        if "/AgentRFTEvaluation/" in line.request.job_arn or line.disagrees:
-            await asyncio.to_thread(self._append, line.request.job_name, _archived(line))
-
-    def _append(self, job_name: str, record: dict[str, Any]) -> None:
-        data = orjson.dumps(record, default=dict) + b"\n"
-        path = self._folder / f"{job_name}.jsonl"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, data)  # one write: lines of concurrent rollouts do not mix
-        finally:
-            os.close(descriptor)
-
-
-def _archived(line: RolloutLine) -> dict[str, Any]:
-    return {
-        "rollout_id": line.request.rollout_id,
-        "job_name": line.request.job_name,
-        "stop_reason": line.outcome.stop_reason,
-        "reward": line.reward.value if line.reward else None,
-        "reward_components": dict(line.reward.components) if line.reward else {},
-        "score": line.score.value if line.score else None,
-        "score_fields": dict(line.score.fields) if line.score else {},
-        "turns": len(line.transcript.turns),
-        "messages": list(line.transcript.messages),
-    }

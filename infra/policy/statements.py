@@ -26,17 +26,6 @@ def key_use(
     )
 
 
-def job_runtime(names: Names, key_arn: str) -> list[iam.PolicyStatement]:
-    """What an adapter calls while a rollout runs. The service asks the use of a job's key of it, too."""
-    actions = ("Sample", "SampleWithResponseStream", "CompleteRollout", "UpdateReward")
-    return [
-        allow("JobRuntime", [f"sagemaker:{action}" for action in actions], names.jobs),
-        # A bearer token names no resource; the four actions above bound what it can be used for.
-        allow("BearerToken", ["sagemaker:CallWithBearerToken"], ["*"]),
-        key_use("JobKey", key_arn, names, ["sagemaker"], ["Decrypt", "GenerateDataKey"]),
-    ]
-
-
 def send(sid: str, names: Names, *queues: str) -> iam.PolicyStatement:
     return allow(sid, ["sqs:SendMessage"], [names.arn("sqs", queue) for queue in queues])
 

@@ -3,15 +3,16 @@
 from aws_cdk import aws_iam as iam
 
 from infra.names import Names
-from infra.policy.statements import job_runtime, key_use, ledger, objects, receive, send
+from infra.policy.adapter import adapter_statements, adapter_wildcards
+from infra.policy.statements import key_use, ledger, objects, receive, send
 
 CLAIM_CHECKS = "claim-checks/"
 
 
 def worker_statements(names: Names, key_arn: str) -> list[iam.PolicyStatement]:
-    """Job Runtime, queue, dead letters, ledger, claim checks, and the key by way of those."""
+    """What every adapter does, and queue, dead letters, ledger, claim checks, and the key by way of those."""
     return [
-        *job_runtime(names, key_arn),
+        *adapter_statements(names, key_arn),
         receive(names),
         send("Bury", names, names.dead_letters),
         ledger(names),
@@ -22,9 +23,7 @@ def worker_statements(names: Names, key_arn: str) -> list[iam.PolicyStatement]:
 
 def worker_wildcards(names: Names) -> dict[str, str]:
     """The reasons for each `*` in `worker_statements`."""
-    jobs = "Jobs are named when they are started; the deployment's prefix bounds them."
     return {
-        "*": "CallWithBearerToken names no resource; the job statement bounds what a token may do.",
-        **dict.fromkeys(names.jobs, jobs),
+        **adapter_wildcards(names),
         f"{names.bucket_arn('rollout_logs')}/{CLAIM_CHECKS}*": "One object a large request.",
     }

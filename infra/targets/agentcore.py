@@ -12,8 +12,9 @@ from constructs import Construct
 
 from infra.names import Names
 from infra.packaging.stage import Package, stage
+from infra.policy.adapter import adapter_statements, adapter_wildcards
 from infra.policy.roles import role
-from infra.policy.statements import allow, job_runtime
+from infra.policy.statements import allow
 from infra.target_settings import AgentCore
 from infra.targets.contract import Agent, Site
 from infra.targets.image import PULL_WILDCARDS, image, pull_statements
@@ -21,7 +22,6 @@ from infra.targets.variables import common
 
 PYTHON = agentcore.AgentCoreRuntime.PYTHON_3_12
 """The version that `make vendor` unpacks packages for."""
-BEARER = "CallWithBearerToken names no resource; the job statement bounds what a token may do."
 
 
 def place(scope: Construct, site: Site, target: AgentCore) -> Agent:
@@ -101,7 +101,7 @@ def _execution_role(
         ),
         description=f"What the adapter of {site.settings.name} may do",
         statements=[
-            *job_runtime(names, site.key.key_arn),
+            *adapter_statements(names, site.key.key_arn),
             *pull,
             allow(
                 "Logs",
@@ -127,11 +127,10 @@ def _tracing(target: AgentCore) -> list[iam.PolicyStatement]:
 
 def _wildcards(names: Names, group: str, pull: list[iam.PolicyStatement]) -> dict[str, str]:
     own = "AgentCore ends the group's name with an id that it makes up; the runtime's name bounds it."
-    anything = f"{BEARER} X-Ray's writing actions name no resource."
+    common = adapter_wildcards(names)
+    anything = f"{common['*']} X-Ray's writing actions name no resource."
     return {
-        **dict.fromkeys(
-            names.jobs, "Jobs are named when they are started; the deployment's prefix bounds them."
-        ),
+        **common,
         group: own,
         f"{group}:log-stream:*": own,
         "*": f"{anything} {PULL_WILDCARDS['*']}" if pull else anything,

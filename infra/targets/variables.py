@@ -25,6 +25,7 @@ def common(settings: Deployment) -> dict[str, str]:
         "MTRL_ON_CRASH": adapter.on_crash,
         "MTRL_LOG_LEVEL": adapter.log_level,
         "MTRL_METRICS_NAMESPACE": settings.name,
+        "MTRL_ARCHIVE_BUCKET": Names(settings).bucket("transcripts"),
     }
     if adapter.context_tokens is not None:
         found["MTRL_CONTEXT_TOKENS"] = str(adapter.context_tokens)

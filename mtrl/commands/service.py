@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import re
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,17 +15,23 @@ from mtrl.console import emit, fail, progress
 from rehearsal.policies.base import PolicyError
 from rehearsal.service.app import running
 from rehearsal.service.faults import FaultError, Faults
+from rehearsal.service.lambda_api import LambdaTarget
 from rehearsal.service.options import ACCOUNT, REGION, ServiceOptions
 from rehearsal.service.state.store import StoreError
 
 FAIL_ON = ("no-sample", "failed", "lost")
+_LAMBDA = re.compile(r"lambda(?::(?P<function>[\w.$:-]+))?(?:@(?P<endpoint>https?://[^/\s]+/?))?", re.ASCII)
 
 
 def service(
     port: Annotated[int, typer.Option(help="Loopback port; 0 picks a free one.")] = 8800,
     state: Annotated[Path, typer.Option(help="Folder for jobs and model packages.")] = Path("out/service"),
     agent: Annotated[
-        list[str] | None, typer.Option(help="URL of the agent, or ARN=URL for one agent runtime. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="URL of the agent, or ARN=URL for one agent runtime; lambda[:FUNCTION][@URL] for a deployed "
+            "forwarder. Repeatable."
+        ),
     ] = None,
     forwarder: Annotated[
         Path | None, typer.Option(help="A Lambda handler file that stands for any Lambda ARN.")
@@ -48,6 +55,9 @@ def service(
         fail(f"--retry-ids {retry_ids!r} is neither renew nor reuse.")
     if forwarder is not None and not forwarder.is_file():
         fail(f"--forwarder {forwarder} is no file. Give the path of a handler.py.")
+    urls, function = read_agents(agent or ())
+    if forwarder is not None and function is not None:
+        fail("--forwarder and --agent lambda both stand for any Lambda ARN: give one of them.")
     options = ServiceOptions(
         state_dir=state,
         port=port,
@@ -55,8 +65,9 @@ def service(
         account=account,
         seed=seed,
         policy=policy,
-        agents=read_agents(agent or ()),
+        agents=urls,
         forwarder=forwarder,
+        function=function,
         faults=read_faults(fault or (), seed),
         retry_ids="reuse" if retry_ids == "reuse" else "renew",
         fail_on=_fail_on(fail_on),
@@ -87,15 +98,36 @@ async def _serve(options: ServiceOptions, as_json: bool) -> None:
         await stop.wait()
 
 
-def read_agents(specs: Iterable[str]) -> dict[str, str]:
-    """`URL` or `ARN=URL` options as a mapping; `*` stands for any ARN."""
-    agents = {}
+def read_agents(specs: Iterable[str]) -> tuple[dict[str, str], LambdaTarget | None]:
+    """The `--agent` options: URLs by ARN (`*` stands for any), and the deployed forwarder."""
+    urls: dict[str, str] = {}
+    function: LambdaTarget | None = None
     for spec in specs:
-        arn, separator, url = spec.partition("=") if spec.startswith("arn:") else ("*", "=", spec)
-        if not separator or not url.startswith(("http://", "https://")):
-            fail(f"--agent {spec!r} is neither a URL nor ARN=URL. Example: --agent http://127.0.0.1:8080")
-        agents[arn] = url.rstrip("/")
-    return agents
+        if not re.match(r"lambda\b", spec):
+            arn, url = _read_url(spec)
+            urls[arn] = url
+        elif function is None:
+            function = _read_lambda(spec)
+        else:
+            fail(f"--agent {spec!r}: one function stands for any Lambda ARN; another was given before.")
+    return urls, function
+
+
+def _read_url(spec: str) -> tuple[str, str]:
+    arn, separator, url = spec.partition("=") if spec.startswith("arn:") else ("*", "=", spec)
+    if ":lambda:" in arn:
+        fail(f"--agent {spec!r}: a function is given as lambda:{arn}@URL, with the URL of the Lambda API.")
+    if not separator or not url.startswith(("http://", "https://")):
+        fail(f"--agent {spec!r} is neither a URL nor ARN=URL. Example: --agent http://127.0.0.1:8080")
+    return arn, url.rstrip("/")
+
+
+def _read_lambda(spec: str) -> LambdaTarget:
+    match = _LAMBDA.fullmatch(spec)
+    if match is None:
+        example = "lambda:forwarder@http://127.0.0.1:4566"
+        fail(f"--agent {spec!r} is not lambda[:FUNCTION][@URL]. Example: --agent {example}")
+    return LambdaTarget(function=match["function"] or "", endpoint=(match["endpoint"] or "").rstrip("/"))
 
 
 def read_faults(specs: Iterable[str], seed: int) -> Faults:

@@ -10,13 +10,14 @@ from typing import Any
 
 from adapters.contract import AgentLoop, Environment, RolloutRequest
 from adapters.loops.tool_loop import ToolLoop
+from adapters.runtime.archive import Archive
 from adapters.runtime.auth import Authorizer
 from adapters.runtime.fakes import FakeEnvironment, FakeJobRuntime
 from adapters.runtime.job_runtime import JobRuntime, open_session
 from adapters.runtime.ledger import Ledger, MemoryLedger
 from adapters.runtime.rollout import Rollouts
 from adapters.runtime.settings import Settings
-from adapters.runtime.telemetry import FileArchive, Telemetry
+from adapters.runtime.telemetry import Telemetry
 
 REGION = "us-west-2"
 ACCOUNT = "111122223333"
@@ -74,7 +75,7 @@ async def adapter(
     *,
     loop: AgentLoop | None = None,
     ledger: Ledger | None = None,
-    archive: FileArchive | None = None,
+    archive: Archive | None = None,
     authorizer: Authorizer | None = None,
     **settings: Any,
 ) -> AsyncIterator[Adapter]:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from adapters.contract import Reward, Score
+from adapters.runtime.archive import FileArchive
 from adapters.runtime.fakes import Answer, FakeEnvironment, FakeJobRuntime, assistant, raises, tool_call
-from adapters.runtime.telemetry import FileArchive
 from tests.runtime.kit import EVALUATION, JOB, adapter, request
 
 
