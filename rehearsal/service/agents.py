@@ -4,12 +4,12 @@
 | ------------------------ | ---------------------- | ------------------------------------------------- |
 | BedrockAgentCoreConfig   | InvokeAgentRuntime     | `HttpAgent`: POST /invocations to a URL           |
 | CustomAgentLambdaConfig  | lambda:InvokeFunction  | `ForwarderAgent`: the handler file in a process   |
-|                          |                        | of its own; or `LambdaAgent`: a Lambda emulator   |
+|                          |                        | of its own; or `LambdaAgent`: the deployed        |
+|                          |                        | function, behind an emulator's or AWS's API       |
 """
 
 import asyncio
 import json
-import os
 import threading
 import uuid
 from collections.abc import Mapping
@@ -18,18 +18,29 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
-import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 
 from rehearsal.service.forwarder import ForwarderPool, HandlerFailed, WorkerGone
+from rehearsal.service.lambda_api import LambdaTarget, configured_endpoint
 
 SESSION_HEADER = "X-Amzn-Bedrock-AgentCore-Runtime-Session-Id"
 MAX_MESSAGE = 500
 LAMBDA_THREADS = 96
 """As many calls as the service has rollouts in flight (rollout_max_concurrency)."""
+LOCAL_LAMBDA_THREADS = 8
+"""An emulator starts a process for each call at once: on two cores, 64 first calls take 3 s, and 16 s when 32
+are made at a time."""
 _RETRYABLE_STATUS = frozenset({429, 503})
 _RETRYABLE_LAMBDA = frozenset({"TooManyRequestsException", "ServiceException", "EC2ThrottledException"})
+_MISCONFIGURED = (NoCredentialsError, PartialCredentialsError, NoRegionError, ProfileNotFound)
 _INTERNAL = "InternalServerError"
 
 
@@ -131,12 +142,19 @@ class ForwarderAgent:
 
 
 class LambdaAgent:
-    """A function behind the Lambda API, called through boto3 (AWS_ENDPOINT_URL_LAMBDA)."""
+    """A deployed function, called through boto3; calls beyond its threads wait (inside their timeout).
 
-    def __init__(self, function_arn: str, *, threads: int = LAMBDA_THREADS) -> None:
-        self._arn = function_arn
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="lambda-agent")
-        self._threads = threads
+    Args:
+        lambda_arn: the forwarder of the job.
+        target: another function that plays it, and where the Lambda API is.
+    """
+
+    def __init__(self, lambda_arn: str, target: LambdaTarget | None = None) -> None:
+        self._arn = lambda_arn
+        self._target = target or LambdaTarget()
+        self._name = self._target.function or lambda_arn
+        self._threads = LOCAL_LAMBDA_THREADS if self._target.local else LAMBDA_THREADS
+        self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="lambda-agent")
         self._lock = threading.Lock()
         self._clients: dict[int, Any] = {}
 
@@ -146,24 +164,26 @@ class LambdaAgent:
         try:
             response, body = await asyncio.wait_for(call, timeout)
         except TimeoutError:
-            raise AgentError(f"{self._arn}: no answer within {timeout:g} s.", retryable=True) from None
+            raise AgentError(f"{self._name}: no answer within {timeout:g} s.", retryable=True) from None
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
-            raise AgentError(f"{self._arn}: {error}", retryable=code in _RETRYABLE_LAMBDA) from None
+            raise AgentError(f"{self._name}: {error}", retryable=code in _RETRYABLE_LAMBDA) from None
+        except _MISCONFIGURED as error:
+            raise AgentError(f"{self._name}: {error}", retryable=False) from None
         except BotoCoreError as error:
-            raise AgentError(f"{self._arn}: {error}. Is Lambda reachable?", retryable=True) from None
+            raise AgentError(f"{self._name}: {error}. Is Lambda reachable?", retryable=True) from None
         answer = _json_object(body)
         if response.get("FunctionError"):
             said = (answer or {}).get("errorMessage") or body[:200].decode(errors="replace")
             kind = (answer or {}).get("errorType", response["FunctionError"])
-            raise AgentError(f"{self._arn}: the function raised {kind}: {said}", retryable=True)
+            raise AgentError(f"{self._name}: the function raised {kind}: {said}", retryable=True)
         if answer is None:
-            raise AgentError(f"{self._arn}: {_not_an_object(body)}", retryable=False)
+            raise AgentError(f"{self._name}: {_not_an_object(body)}", retryable=False)
         return _accepted(answer)
 
     def _invoke(self, payload: dict[str, Any], timeout: float) -> tuple[dict[str, Any], bytes]:
         response = self._client(timeout).invoke(
-            FunctionName=self._arn,
+            FunctionName=self._name,
             InvocationType="RequestResponse",
             Payload=json.dumps(payload).encode(),
         )
@@ -181,7 +201,7 @@ class LambdaAgent:
                     # Retries are the caller's: a second Invoke would be a second rollout.
                     retries={"total_max_attempts": 1},
                 )
-                self._clients[seconds] = boto3.session.Session().client("lambda", config=config)
+                self._clients[seconds] = self._target.client(self._arn, config)
             return self._clients[seconds]
 
     async def close(self) -> None:
@@ -197,11 +217,15 @@ class Agents:
     Args:
         agents: runtime ARN to URL; the ARN `*` stands for every other one.
         forwarder: the handler file that plays the Lambda function of every CustomAgentLambdaConfig.
+        function: the deployed function that plays it, where there is no handler file.
     """
 
-    def __init__(self, *, agents: Mapping[str, str], forwarder: Path | None) -> None:
+    def __init__(
+        self, *, agents: Mapping[str, str], forwarder: Path | None, function: LambdaTarget | None = None
+    ) -> None:
         self._urls = dict(agents)
         self._forwarder = forwarder
+        self._function = function
         self._made: dict[tuple[str, str], Agent] = {}
 
     def resolve(self, agent_config: dict[str, Any]) -> Agent:
@@ -235,18 +259,19 @@ class Agents:
         return self._made[key]
 
     def _custom(self, arn: str) -> Agent:
-        if self._forwarder is None and not _lambda_endpoint():
-            # Without this a rehearsal would reach out to the real Lambda of whoever is logged in.
-            hint = "Give --forwarder PATH to its handler file, or set AWS_ENDPOINT_URL_LAMBDA."
-            raise AgentError(f"Nothing here plays the forwarder {arn!r}. {hint}", retryable=False)
         key = ("forwarder", "") if self._forwarder else ("lambda", arn)
         if key not in self._made:
-            self._made[key] = ForwarderAgent(self._forwarder) if self._forwarder else LambdaAgent(arn)
+            self._made[key] = self._make_custom(arn)
         return self._made[key]
 
-
-def _lambda_endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_LAMBDA") or os.environ.get("AWS_ENDPOINT_URL")
+    def _make_custom(self, arn: str) -> Agent:
+        if self._forwarder is not None:
+            return ForwarderAgent(self._forwarder)
+        if self._function is not None or configured_endpoint():
+            return LambdaAgent(arn, self._function)
+        # Not the real Lambda of whoever happens to be logged in: that is asked for by name.
+        hint = "Give --forwarder PATH to its handler file, or --agent lambda, or set AWS_ENDPOINT_URL_LAMBDA."
+        raise AgentError(f"Nothing here plays the forwarder {arn!r}. {hint}", retryable=False)
 
 
 def _accepted(answer: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ async def running(options: ServiceOptions) -> AsyncIterator[str]:
     with closing(_listen(options.port)) as listener, Store(options.state_dir) as store:
         jobs = Jobs(store, region=options.region, account=options.account)
         trajectories = Trajectories()
-        agents = Agents(agents=options.agents, forwarder=options.forwarder)
+        agents = Agents(agents=options.agents, forwarder=options.forwarder, function=options.function)
         runner = Runner(options, jobs, trajectories, Models(store, options.policy), agents)
         web_runner = web.AppRunner(
             _app(options, jobs, trajectories),

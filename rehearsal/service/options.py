@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from rehearsal.service.faults import Faults
+from rehearsal.service.lambda_api import LambdaTarget
 
 REGION = "us-west-2"
 ACCOUNT = "111122223333"
@@ -26,6 +27,9 @@ class ServiceOptions:
     agents: Mapping[str, str] = field(default_factory=dict)
     """Agent runtime ARN, or `*` for any, to the URL that is invoked for it."""
     forwarder: Path | None = None
+    """The handler file that plays every CustomAgentLambdaConfig."""
+    function: LambdaTarget | None = None
+    """The deployed function that plays it instead."""
     faults: Faults = field(default_factory=Faults)
     retry_ids: Literal["reuse", "renew"] = "renew"
     """Whether a retried rollout keeps its id; what the service does is not documented."""

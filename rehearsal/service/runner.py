@@ -189,16 +189,16 @@ class _Training:
         start = _restore(record, run.policy, adam)
         note = "" if adam else "This policy cannot be trained: rollouts and rewards only."
         self._jobs.advance(record, "Training", note)
-        history: list[dict[str, float]] = list(record.runner_state.get("history", []))
-        await asyncio.to_thread(_restore_metrics, run, history)
+        await asyncio.to_thread(_restore_metrics, run, self._jobs.metrics(record, start))
         for step in range(start, total):
             batch = self._batch(prompts, step, hp.global_batch_size, per_epoch)
             metrics = await self._step(run, hp, adam, step, batch, per_epoch)
             if "validation" in run.channels and hp.val_every and _is_due(step, total, hp.val_every):
                 metrics |= await self._validate(run, hp, step)
-            await asyncio.to_thread(_append_metrics, run, step + 1, metrics)
-            history.append({"step": step + 1, **metrics})
-            self._save(run, adam, history, total, per_epoch, hp)
+            line = {"step": step + 1, **metrics}
+            await asyncio.to_thread(_append_metrics, run, line)
+            self._jobs.add_metrics(record, line)
+            self._save(run, adam, step + 1, total, per_epoch, hp)
 
     def _batch(self, prompts: Sequence[str], step: int, size: int, per_epoch: int) -> list[int]:
         """Indices of the step's prompts: each epoch is one seeded shuffle."""
@@ -250,12 +250,11 @@ class _Training:
         self,
         run: _Run,
         adam: Adam | None,
-        history: list[dict[str, float]],
+        step: int,
         total: int,
         per_epoch: int,
         hp: TrainingHyperparameters,
     ) -> None:
-        step = len(history)
         state: dict[str, Any] = {"step": step}
         if adam is not None and isinstance(run.policy, TrainablePolicy):
             state |= {"parameters": run.policy.parameters.tolist(), "adam": adam.state()}
@@ -270,7 +269,6 @@ class _Training:
             "MaxSteps": total,
         }
         output = {"ProgressInfo": progress, "BillableTokenUsage": dict(run.usage)}
-        state["history"] = history
         self._jobs.progress(run.record, service_output=output, runner_state=state)
 
 
@@ -379,8 +377,8 @@ def _member(finished: Finished, result: TrajectoryResult) -> Experience:
     return Experience(result.rewards, [turn.trace for turn in turns], [turn.logprob for turn in turns])
 
 
-def _append_metrics(run: _Run, step: int, metrics: dict[str, float]) -> None:
-    run.output.append_line(run.where, "metrics.jsonl", json.dumps({"step": step, **metrics}))
+def _append_metrics(run: _Run, line: dict[str, float]) -> None:
+    run.output.append_line(run.where, "metrics.jsonl", json.dumps(line))
 
 
 def _restore_metrics(run: _Run, history: Sequence[dict[str, float]]) -> None:

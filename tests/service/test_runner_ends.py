@@ -187,10 +187,28 @@ def test_a_job_that_had_its_package_gets_no_second_one(stage: Stage) -> None:
     jobs.progress(
         record,
         service_output={"OutputModelPackageArn": package},
-        runner_state={**state, "history": history},
+        runner_state=state,
     )
+    # One line more than the step that was finished: the process died between the two writes.
+    for line in (*history, {"step": 2, "reward": 0.5}):
+        jobs.add_metrics(record, line)
     store.close()
     service = stage.stand_in(stage.agent())
     job = service.wait("cut")
     assert (job["JobStatus"], job["output"]["OutputModelPackageArn"]) == ("Completed", package)
     assert metrics(stage.out, "cut") == history
+
+
+def test_metrics_are_of_one_job_and_go_with_it(stage: Stage) -> None:
+    """Also of a job whose name goes on where the other one ends."""
+    store, jobs, record = left_behind(stage, "job", training(stage.data, stage.out))
+    jobs.finish(record, "Completed")
+    other = jobs.create(name="job-2", category="AgentRFT", role_arn="r", schema_version="1.0.0", document={})
+    for step in (10, 9, 1):
+        jobs.add_metrics(record, {"step": step})
+        jobs.add_metrics(other, {"step": step})
+    assert [line["step"] for line in jobs.metrics(record, 9)] == [1, 9]
+    jobs.delete("job", "AgentRFT")
+    assert jobs.metrics(record, 99) == []
+    assert len(jobs.metrics(other, 99)) == 3
+    store.close()

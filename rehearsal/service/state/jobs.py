@@ -24,6 +24,7 @@ MAX_CONCURRENT = 1
 """Of each category in an account: the service's own quota."""
 DEFAULT_PAGE = 50
 _TABLE = "jobs"
+_METRICS = "metrics"
 
 
 class JobError(Exception):
@@ -245,6 +246,7 @@ class Jobs:
         record = self.get(name, category)
         if not record.terminal:
             raise JobError("ResourceInUse", f"Job {name!r} is {record.status}: stop it and wait for its end.")
+        self._store.delete_under(_METRICS, f"{_key(record)}/")
         self._store.delete(_TABLE, _key(record))
         del self._records[category, name]
 
@@ -264,6 +266,15 @@ class Jobs:
         record.service_output.update(service_output or {})
         record.runner_state.update(runner_state or {})
         self._save(record)
+
+    def add_metrics(self, record: JobRecord, line: Mapping[str, float]) -> None:
+        """Keep the metrics of one `step`: a document of its own, so that a long job writes each once."""
+        self._store.put(_METRICS, f"{_key(record)}/{int(line['step']):08d}", line)
+
+    def metrics(self, record: JobRecord, steps: int) -> Sequence[dict[str, float]]:
+        """The lines of the first `steps` steps; a killed process may have kept one more."""
+        lines = self._store.under(_METRICS, f"{_key(record)}/")
+        return [line for line in lines if line["step"] <= steps]
 
     def finish(
         self,

@@ -33,6 +33,9 @@ _UPSERT = (
     "INSERT INTO documents (collection, key, value) VALUES (?, ?, ?) "
     "ON CONFLICT (collection, key) DO UPDATE SET value = excluded.value"
 )
+# A range, which the primary key finds without walking the other documents of the table.
+_SELECT_UNDER = "SELECT value FROM documents WHERE collection = ? AND key >= ? AND key < ? ORDER BY key"
+_DELETE_UNDER = "DELETE FROM documents WHERE collection = ? AND key >= ? AND key < ?"
 
 
 class StoreError(Exception):
@@ -86,6 +89,17 @@ class Store:
             ).fetchall()
         return {key: _load(value) for key, value in rows}
 
+    def under(self, table: str, prefix: str) -> list[dict[str, Any]]:
+        """The documents whose key begins with `prefix`, in the order of the keys."""
+        with self._mutex:
+            rows = self._db.execute(_SELECT_UNDER, _bounds(table, prefix)).fetchall()
+        return [_load(value) for (value,) in rows]
+
+    def delete_under(self, table: str, prefix: str) -> None:
+        """Remove the documents whose key begins with `prefix`."""
+        with self._mutex, self._db:
+            self._db.execute(_DELETE_UNDER, _bounds(table, prefix))
+
     def delete(self, table: str, key: str) -> bool:
         """Remove a document; False when there was none."""
         with self._mutex, self._db:
@@ -108,6 +122,10 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _bounds(table: str, prefix: str) -> tuple[str, str, str]:
+    return table, prefix, prefix + "\U0010ffff"
 
 
 def _load(value: bytes) -> dict[str, Any]:
