@@ -290,7 +290,7 @@ class Deployment(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> "Deployment":
-        checks = (_zones, _capacity, _protected, _timeouts, _addresses)
+        checks = (_zones, _capacity, _protected, _timeouts, _addresses, _cluster)
         problems = [problem for check in checks if (problem := check(self))]
         if problems:
             raise ValueError("; ".join(problems))
@@ -372,4 +372,12 @@ def _addresses(settings: Deployment) -> str | None:
             "network.egress: the Pods of target 'eks' have IPv4 addresses only, and no way out by IPv6; "
             "set it to 'nat'"
         )
+    return None
+
+
+def _cluster(settings: Deployment) -> str | None:
+    """Nothing in a created VPC reaches a cluster that is in another one."""
+    target = settings.target
+    if isinstance(target, Eks) and target.cluster_name is not None and settings.network.vpc_id is None:
+        return f"network.vpc_id: cluster '{target.cluster_name}' is in a VPC already; name that VPC"
     return None

@@ -77,6 +77,20 @@ class Keda(_Settings):
     """A mirror of the images' registry; default: the project's own."""
     namespace: str = Field(default="keda", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
     service_account: str = Field(default="keda-operator", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    operator_role_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$")
+    """The AWS role of an adopted KEDA's operator: it may take on a role that reads the queue's figures."""
+
+    @model_validator(mode="after")
+    def _adoption(self) -> "Keda":
+        if self.mode == "adopt" and self.operator_role_arn is None:
+            raise ValueError("an adopted KEDA needs operator_role_arn, the AWS role of its operator")
+        if self.mode == "adopt" and (self.chart_repository or self.image_registry):
+            raise ValueError("chart_repository and image_registry are for mode 'install'")
+        if self.mode == "install" and self.operator_role_arn is not None:
+            raise ValueError(
+                "operator_role_arn is for mode 'adopt'; an installed KEDA gets a role of its own"
+            )
+        return self
 
 
 class Eks(_Settings):
@@ -86,16 +100,25 @@ class Eks(_Settings):
     memory: str = Field(default="1Gi", pattern=r"^[0-9]+(Mi|Gi)$")
     grace_seconds: int = Field(default=120, ge=30, le=3600)
     """terminationGracePeriodSeconds; the drain ends inside it. A Spot interruption gives 120 s."""
-    version: Literal["1.33", "1.34", "1.35"] = "1.35"
+    version: Literal["1.34", "1.35"] = "1.35"
+    """Within one minor version of the kubectl that applies the manifests (1.35)."""
     compute: Literal["auto", "managed"] = "auto"
     """Auto Mode with a NodePool of its own for arm64, or a managed node group."""
-    instance_types: tuple[GravitonType, ...] = ("m7g.large",)
+    instance_types: tuple[GravitonType, ...] = Field(default=("m7g.large",), min_length=1)
     """Of a managed node group; arm64 as everything here."""
-    namespace: str = Field(default="mtrl", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    nodes: int = Field(default=2, ge=1, le=100)
+    """Of a managed node group, whose size nothing here changes: enough of them for `workers.max`."""
+    namespace: str | None = Field(default=None, pattern=r"^[a-z0-9]([a-z0-9-]{0,55}[a-z0-9])?$")
+    """Of this deployment alone, which makes and removes it. Default: the deployment's name."""
+    log_shipper_image: str | None = Field(
+        default=None, pattern=r"^[a-z0-9][a-z0-9._:/-]*(?::[A-Za-z0-9._-]+|@sha256:[0-9a-f]{64})$"
+    )
+    """A mirror of the image that sends the log; default: AWS's public one."""
     cluster_name: str | None = Field(default=None, pattern=r"^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$")
     """A cluster to adopt, with the fields below."""
     kubectl_role_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$")
-    """The role that may apply manifests to an adopted cluster."""
+    """The role that applies manifests to an adopted cluster: an access entry makes it an administrator there,
+    and Lambda may be it, in a VPC (docs/deployment.md)."""
     cluster_security_group_id: str | None = Field(default=None, pattern=r"^sg-[0-9a-f]{8,17}$")
     admin_role_arns: tuple[
         Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$")], ...
@@ -113,6 +136,16 @@ class Eks(_Settings):
         if self.cluster_name is None and any(given):
             raise ValueError(
                 "kubectl_role_arn and cluster_security_group_id need cluster_name: they are for adoption"
+            )
+        if self.cluster_name is not None and self.admin_role_arns:
+            raise ValueError("admin_role_arns are for a created cluster; an adopted one has its own")
+        return self
+
+    @model_validator(mode="after")
+    def _capacity(self) -> "Eks":
+        if self.compute == "managed" and self.workers.spot_share > 0:
+            raise ValueError(
+                "workers.spot_share: the managed node group is on demand; Spot needs compute 'auto'"
             )
         return self
 

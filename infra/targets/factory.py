@@ -1,8 +1,10 @@
 """The one door to the targets. A target's module, and what it imports, load when it is chosen."""
 
+from typing import assert_never
+
 from constructs import Construct
 
-from infra.target_settings import AgentCore, Ec2, Fargate
+from infra.target_settings import AgentCore, Ec2, Eks, Fargate
 from infra.targets.contract import Agent, Site
 
 
@@ -21,4 +23,8 @@ def place(scope: Construct, site: Site) -> Agent:
         from infra.targets import ec2
 
         return ec2.place(scope, site, target)
-    raise NotImplementedError(target)
+    if isinstance(target, Eks):
+        from infra.targets import eks
+
+        return eks.place(scope, site, target)
+    assert_never(target)

@@ -103,7 +103,7 @@ def private_subnets(template: Template) -> list[dict[str, Any]]:
 
 VARIANTS: list[tuple[str, Mapping[str, Any], str]] = [
     *((target, {}, env) for target in TARGETS for env in ("dev", "prod")),
-    *((target, IPV6, "prod") for target in TARGETS),
+    *((target, IPV6, "prod") for target in TARGETS if target != "eks"),  # refused: Pods would have no IPv6
     ("fargate", ADOPTED, "prod"),
 ]
 
@@ -236,7 +236,7 @@ def test_interface_endpoints_are_those_that_the_target_and_the_job_call(
     assert set(interfaces(network(target, changes, env))) == services
 
 
-@pytest.mark.parametrize(("target", "changes", "env"), [*VARIANTS[:12]])
+@pytest.mark.parametrize(("target", "changes", "env"), VARIANTS[:-1])
 def test_interface_endpoints_are_private_in_every_zone_and_take_no_foreign_credentials(
     target: str, changes: Mapping[str, Any], env: str
 ) -> None:
@@ -267,6 +267,8 @@ def test_interface_endpoints_are_private_in_every_zone_and_take_no_foreign_crede
 def test_gateways_are_for_own_credentials_and_for_reading_what_aws_serves(
     target: str, served: str, changes: Mapping[str, Any]
 ) -> None:
+    if target == "eks" and changes == IPV6:
+        pytest.skip("refused by the settings: Pods would have no IPv6")
     template = network(target, changes)
     tables = {
         each["RouteTableId"]["Ref"]

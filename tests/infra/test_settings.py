@@ -100,7 +100,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         eks(cluster_security_group_id="sg-0123456789abcdef0"),
         "kubectl_role_arn and cluster_security_group_id need cluster_name: they are for adoption.",
     ),
-    (eks(version="1.12"), "targets.eks.version: unknown value '1.12'. Accepted: 1.33, 1.34, 1.35."),
+    (eks(version="1.12"), "targets.eks.version: unknown value '1.12'. Accepted: 1.34, 1.35."),
     (
         eks(instance_types=["m5.large"]),
         "'m5.large' does not have the form of an arm64 instance type, such as",
