@@ -10,6 +10,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OURS = {"adapters", "rehearsal", "mtrl", "infra", "tests", "bench"}
 
+INFRA_SHARED = (
+    "infra.settings",
+    "infra.target_settings",
+    "infra.hyperparameters",
+    "infra.names",
+    "infra.policy",
+    "infra.function",
+    "infra.log_group",
+)
 # What each room may import of the project, by longest matching prefix. Rooms within a room see themselves.
 LAW: dict[str, tuple[str, ...]] = {
     "adapters.contract": ("adapters.contract",),
@@ -25,6 +34,21 @@ LAW: dict[str, tuple[str, ...]] = {
     "infra.settings": ("infra.settings", "infra.target_settings", "infra.hyperparameters"),
     "infra.target_settings": (),
     "infra.context": ("infra.context", "infra.errors", "infra.settings"),
+    "infra.names": ("infra.names", "infra.settings", "infra.target_settings"),
+    "infra.policy": ("infra.policy", "infra.names"),
+    **{
+        f"infra.{room}": (*INFRA_SHARED, f"infra.{room}", *more)
+        for room, more in {
+            "foundation": (),
+            "network": (),
+            "intake": (),
+            "observability": (),
+            "targets": ("infra.network", "infra.packaging"),
+            # Whom a job invokes is what a target gives back.
+            "customization": ("infra.network", "infra.targets.contract"),
+        }.items()
+    },
+    # The only modules that see all rooms: they wire, or drive the whole.
     "infra": ("infra",),
 }
 ENVIRONMENT_MAY = ("adapters.contract",)
