@@ -27,5 +27,5 @@ def adapter_wildcards(names: Names) -> dict[str, str]:
     return {
         "*": "CallWithBearerToken names no resource; the job statement bounds what a token may do.",
         **dict.fromkeys(names.jobs, jobs),
-        f"{names.bucket_arn('transcripts')}/{TRANSCRIPTS}*": "One object a transcript, which it writes and cannot read.",
+        f"{names.bucket_arn('transcripts')}/{TRANSCRIPTS}*": "One object a transcript: written, never read.",
     }

@@ -25,5 +25,5 @@ def worker_wildcards(names: Names) -> dict[str, str]:
     """The reasons for each `*` in `worker_statements`."""
     return {
         **adapter_wildcards(names),
-        f"{names.bucket_arn('rollout_logs')}/{CLAIM_CHECKS}*": "One claim check a large request, which it reads and cannot write.",
+        f"{names.bucket_arn('rollout_logs')}/{CLAIM_CHECKS}*": "One claim check a large request; read-only.",
     }
