@@ -78,8 +78,8 @@ class Names:
 
     @property
     def adapter_log_group(self) -> str:
-        """Of queue targets; AgentCore names its own."""
-        return f"/mtrl/{self.settings.name}/adapter"
+        """Of queue targets, each its own while a team moves between two; AgentCore names its group itself."""
+        return f"/mtrl/{self.settings.name}/{self.settings.target.kind}"
 
     @property
     def runtime(self) -> str:

@@ -185,6 +185,7 @@ class Intake(Settings):
     """The forwarder and its queue; unused by AgentCore, which the service invokes itself."""
 
     memory_mb: int = Field(default=256, ge=128, le=10240)
+    """Of the forwarder; CPU comes with it."""
     timeout_seconds: int = Field(default=20, ge=8, le=60)
     """Longer than the forwarder's own calls may take: it answers before it is killed."""
     reserved_concurrency: int | None = Field(default=None, ge=1, le=1000)
@@ -213,9 +214,12 @@ class Adapter(Settings):
     budget_seconds: int = Field(default=600, ge=60, le=11 * 3600)
     """The job's `rollout_timeout`. At most 11 h: SQS hides a message for 12 h."""
     max_attempts: int = Field(default=5, ge=1, le=100)
-    on_crash: Literal["fail", "leave"] = "fail"
+    """Claims of one rollout after which it is buried in the dead-letter queue."""
+    on_crash: Literal["fail", "leave", "resume"] = "fail"
     context_tokens: int | None = Field(default=None, ge=512)
+    """The context of the base model: checked at start against turns x tokens, if given."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Of the adapter's log lines; metrics are written at every level."""
     variables: dict[str, str] = {}
     """Further variables, for the environment itself; secrets do not belong here."""
 
@@ -270,12 +274,15 @@ class Deployment(Settings):
 
     env: str = Field(pattern=r"^[a-z][a-z0-9]{0,7}$")
     account: Account
+    """The account id. Default: that of the credentials; pinned, others are refused."""
     region: Region
+    """The Region of everything."""
     prefix: str = Field(default="mtrl", pattern=r"^[a-z][a-z0-9]{0,9}$")
     """Begins every name; a different one keeps two teams in one account apart."""
     protect: bool = True
     """Whether what holds data is retained and stacks resist deletion."""
     tags: dict[str, str] = {}
+    """On every resource that takes tags."""
     permissions_boundary: str | None = Field(default=None, pattern=r"^[\w+=,.@/-]{1,128}$")
     """The name of a managed policy that bounds every role."""
     bootstrap_qualifier: str | None = Field(default=None, pattern=r"^[a-z0-9]{1,10}$")

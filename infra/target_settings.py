@@ -27,6 +27,7 @@ class Workers(_Settings):
     min: int = Field(default=1, ge=0, le=100)
     """Kept while nothing is waiting and nothing is in flight; 0 costs a cold start on the first rollout."""
     max: int = Field(default=4, ge=1, le=100)
+    """The most there may be; x `adapter.max_concurrency` bounds the rollouts in play."""
     spot_share: float = Field(default=0.0, ge=0.0, le=1.0)
     """The part of the workers above the first that runs on Spot capacity."""
     idle_minutes: int = Field(default=15, ge=5, le=240)
@@ -45,6 +46,7 @@ class Fargate(_Settings):
     cpu: int = 512
     """1024 are one vCPU."""
     memory_mb: int = 1024
+    """Fargate takes certain pairs with `cpu`."""
     stop_timeout: int = Field(default=120, ge=30)
     """Seconds from SIGTERM to SIGKILL; the drain ends inside it."""
     cluster_name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,255}$")
@@ -71,12 +73,15 @@ class Keda(_Settings):
     """KEDA scales the Deployment on the queue."""
 
     mode: Literal["install", "adopt"] = "install"
+    """Whether the chart is installed, or the cluster has KEDA already."""
     chart_repository: str | None = Field(default=None, pattern=r"^(https|oci)://\S+$")
     """A mirror of the chart's repository; default: the project's own."""
     image_registry: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.:/-]*$")
     """A mirror of the images' registry; default: the project's own."""
     namespace: str = Field(default="keda", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    """Where an installed KEDA lives."""
     service_account: str = Field(default="keda-operator", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    """Of an installed KEDA's operator."""
     operator_role_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$")
     """The AWS role of an adopted KEDA's operator: it may take on a role that reads the queue's figures."""
 
@@ -97,7 +102,9 @@ class Eks(_Settings):
     kind: Literal["eks"] = "eks"
     workers: Workers = Workers()
     cpu: str = Field(default="500m", pattern=r"^([0-9]+m|[0-9]+(\.[0-9]+)?)$")
+    """What a Pod requests; there is no limit."""
     memory: str = Field(default="1Gi", pattern=r"^[0-9]+(Mi|Gi)$")
+    """What a Pod requests, and its limit."""
     grace_seconds: int = Field(default=120, ge=30, le=3600)
     """terminationGracePeriodSeconds; the drain ends inside it. A Spot interruption gives 120 s."""
     version: Literal["1.34", "1.35"] = "1.35"
@@ -120,6 +127,7 @@ class Eks(_Settings):
     """The role that applies manifests to an adopted cluster: an access entry makes it an administrator there,
     and Lambda may be it, in a VPC (docs/deployment.md)."""
     cluster_security_group_id: str | None = Field(default=None, pattern=r"^sg-[0-9a-f]{8,17}$")
+    """The adopted cluster's own group, by which its API is reached."""
     admin_role_arns: tuple[
         Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$")], ...
     ] = ()
@@ -160,6 +168,7 @@ class Ec2(_Settings):
     ami_id: str | None = Field(default=None, pattern=r"^ami-[0-9a-f]{8,17}$")
     """An image to adopt; default: the newest Amazon Linux 2023 for arm64 at deployment."""
     volume_gb: int = Field(default=16, ge=8, le=1024)
+    """The root volume, gp3, encrypted."""
     drain_seconds: int = Field(default=300, ge=30, le=7200)
     """From the stop to the end of the instance; a Spot interruption gives 120 s."""
 
@@ -169,15 +178,18 @@ class AgentCore(_Settings):
     artifact: Literal["container", "code"] = "container"
     """A container image, or a zip of code that needs no image build."""
     network_mode: Literal["vpc", "public"] = "vpc"
+    """Whether the runtime's traffic leaves by the VPC; a protected environment takes no other."""
     runtime_name: str | None = None
     """Default: the deployment's name with underscores."""
     idle_minutes: int = Field(default=15, ge=1, le=480)
     """A session that nothing invokes ends after it."""
     max_lifetime_minutes: int = Field(default=480, ge=1, le=480)
+    """A session ends after it, whatever it does."""
     versions: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1,), min_length=1)
     """The versions of the runtime that have an endpoint (`v1`, `v2`, …). Every deployment that changes the
     runtime makes a version; jobs are started on the highest listed one, and keep theirs."""
     tracing: bool = True
+    """Whether sessions are traced in X-Ray."""
 
     @model_validator(mode="after")
     def _names(self) -> "AgentCore":

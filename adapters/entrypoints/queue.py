@@ -8,9 +8,11 @@ good. Whatever happens before that, redelivery drives the retry, and the ledger 
     no rollout request, no task, poison     sealed `failed` if it can be, moved to the dead-letter queue
     another worker has the lease            hidden for a while, then looked at again
     not acknowledged, or lease lost         hidden for a while, then tried again
+    handed back by a drain                  visible at once, for a worker that goes on from the log
 
 Start: python -m adapters.entrypoints.queue (variables: adapters/contract/variables.py).
-SIGTERM: nothing more is received; running rollouts finish or are sealed with what they have.
+SIGTERM: nothing more is received; rollouts that can be resumed are handed back after their Sample in flight,
+the others finish or are sealed with what they have.
 """
 
 import asyncio
@@ -30,8 +32,9 @@ from adapters.runtime.auth import CredentialsMissing
 from adapters.runtime.aws import aws_client
 from adapters.runtime.dynamo_ledger import DynamoLedger, dynamo_client
 from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
+from adapters.runtime.log_store import S3LogStore, log_client
 from adapters.runtime.plugins import PluginError
-from adapters.runtime.rollout import Busy, NotAcknowledged, Poisoned
+from adapters.runtime.rollout import Busy, HandedBack, NotAcknowledged, Poisoned
 from adapters.runtime.settings import QueueSettings, Settings, SettingsError
 
 RETRY_SECONDS = 15
@@ -68,7 +71,7 @@ class QueueWorker:
                 await self._receive(room - len(self._tasks), stopping)
         finally:
             stopping.cancel()
-        await drain(self._process, self._tasks)
+        await drain(self._process, self._tasks, hand_over=True)
         if self._handing_back is not None:
             await self._handing_back
 
@@ -125,6 +128,9 @@ class QueueWorker:
             await self._inbox.bury(delivery, f"refused: {error}")
         except RequestError as error:
             await self._give_up(delivery, request, error)
+        except HandedBack:
+            self._telemetry.log("INFO", "handed_back", rollout_id=request.rollout_id if request else "")
+            await self._inbox.hide(delivery, 0)
         except Busy:
             # Not deleted: it may be the only message there is, and the holder of the lease may die.
             await self._inbox.hide(delivery, RETRY_SECONDS)
@@ -179,12 +185,16 @@ async def _main() -> None:
         request_timeout=settings.sample_timeout,
     )
     inbox = Inbox(queue, aws_client("sqs", settings.region), aws_client("s3", settings.region))
+    bucket = queue.rollout_log_bucket
+    logs = None if bucket is None else S3LogStore(log_client(settings.region), bucket)
     try:
-        async with start(os.environ, ledger) as process:
+        async with start(os.environ, ledger, logs) as process:
             await serve(process, inbox, queue)
     finally:
         inbox.close()
         ledger.close()
+        if logs is not None:
+            logs.close()
 
 
 def main() -> None:

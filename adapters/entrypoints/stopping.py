@@ -35,14 +35,19 @@ def exit_in_any_case(seconds: float) -> None:
     timer.start()
 
 
-async def drain(process: Process, tasks: Mapping[Any, "asyncio.Task[Any]"]) -> None:
+async def drain(
+    process: Process, tasks: Mapping[Any, "asyncio.Task[Any]"], *, hand_over: bool = False
+) -> None:
     """Let running rollouts end: by themselves first, then with what they have.
 
-    `tasks` are those in progress, and lose the ones that end.
+    `tasks` are those in progress, and lose the ones that end. With `hand_over`, rollouts that another worker
+    can go on with are left after their Sample in flight; only a Sample that outlasts the grace is cut.
     """
     grace = process.settings.drain
     sealing = min(SEAL_SECONDS, grace / 2)
     process.telemetry.log("INFO", "draining", rollouts=len(tasks))
+    if hand_over:
+        process.rollouts.hand_over()
     if tasks:
         await asyncio.wait(set(tasks.values()), timeout=grace - sealing)
     cut = process.rollouts.drain()

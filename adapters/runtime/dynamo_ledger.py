@@ -113,7 +113,7 @@ class DynamoClaim:
         self._log = RolloutLog()
         self._renewals = 0
         self._lost = False
-        self._sampling = False
+        self._begun: int | None = None
         self._acknowledged = False
         self._heartbeat = asyncio.create_task(self._beat(), name=f"lease {hold.key}")
 
@@ -130,8 +130,16 @@ class DynamoClaim:
         return self._hold.epoch
 
     @property
+    def begun(self) -> int:
+        return self._hold.sampled
+
+    @property
+    def handed_back(self) -> int | None:
+        return self._hold.handed_back
+
+    @property
     def crashed(self) -> bool:
-        return self._hold.sampled and self._hold.outcome is None
+        return self._hold.sampled > 0 and self._hold.outcome is None and self._hold.handed_back is None
 
     @property
     def log(self) -> RolloutLog:
@@ -141,10 +149,10 @@ class DynamoClaim:
         if self._lost or self._left() <= seconds + CHECK_MARGIN_SECONDS:
             raise LeaseLost(self._hold.key)
 
-    async def sampling(self) -> None:
-        if not self._sampling or self._lost:
-            await self._write(self._ledger.table.sampling)
-            self._sampling = True
+    async def sampling(self, begun: int) -> None:
+        if begun != self._begun or self._lost:
+            await self._write(lambda hold: self._ledger.table.sampling(hold, begun))
+            self._begun = begun
 
     async def record(self, outcome: Outcome) -> None:
         await self._write(lambda hold: self._ledger.table.record(hold, outcome))
@@ -156,6 +164,13 @@ class DynamoClaim:
 
     async def release(self) -> None:
         """Stop renewing, then let another worker claim at once."""
+        await self._let_go(self._ledger.table.release)
+
+    async def hand_back(self, begun: int, *, logged: bool) -> None:
+        epoch = self.epoch if logged else 0
+        await self._let_go(lambda hold: self._ledger.table.hand_back(hold, begun, epoch))
+
+    async def _let_go(self, write: Callable[[Hold], None]) -> None:
         self._heartbeat.cancel()
         free = self._lost or self._acknowledged  # passed on, or never to be claimed again
         self._lost = True
@@ -163,7 +178,7 @@ class DynamoClaim:
         if not free:
             # A refusal: it was lost. An error: it runs out by itself. The rollout ends as it would have.
             with contextlib.suppress(ConditionFailed, BotoCoreError, ClientError):
-                await self._ledger.off_loop(lambda: self._ledger.table.release(self._hold))
+                await self._ledger.off_loop(lambda: write(self._hold))
 
     async def renew(self) -> None:
         """Renew the lease once.

@@ -176,8 +176,9 @@ class FakeEnvironment:
 
 
 def create(environ: Mapping[str, str]) -> FakeEnvironment:
-    """An entry-point factory: one tool of each kind, `MTRL_FAKE_MAX_TURNS` turns, score `MTRL_FAKE_SCORE`."""
+    """An entry-point factory: one tool of each kind; variables `MTRL_FAKE_…` change it."""
     return FakeEnvironment(
+        replay="reexecute" if environ.get("MTRL_FAKE_REPLAY") == "reexecute" else "none",
         max_turns=int(environ.get("MTRL_FAKE_MAX_TURNS", "4")),
         score=float(environ.get("MTRL_FAKE_SCORE", "1")),
         tools={

@@ -70,7 +70,8 @@ class Hold:
     owner: str
     epoch: int
     attempt: int
-    sampled: bool
+    sampled: int
+    handed_back: int | None
     outcome: Outcome | None
 
     @property
@@ -120,8 +121,10 @@ class LeaseTable:
             {**hold.values, ":ends": ends, ":number": number},
         )
 
-    def sampling(self, hold: Hold) -> None:
-        self._update(hold.key, "SET #sampled = :yes", HELD, {**hold.values, ":yes": True})
+    def sampling(self, hold: Hold, begun: int) -> None:
+        """From now on the stored log may lack a turn, so a hand-back no longer stands."""
+        update = "SET #sampled = :begun REMOVE #handed_back"
+        self._update(hold.key, update, HELD, {**hold.values, ":begun": begun})
 
     def record(self, hold: Hold, outcome: Outcome) -> None:
         """Write the outcome. One that stands may have been reported: no other ever takes its place."""
@@ -138,6 +141,22 @@ class LeaseTable:
     def release(self, hold: Hold) -> None:
         """Give the item up. Without an owner, a renewal that is still under way cannot bring it back."""
         self._update(hold.key, "SET #lease_ends = :zero REMOVE #owner", HELD, {**hold.values, ":zero": 0})
+
+    def hand_back(self, hold: Hold, begun: int, log_epoch: int) -> None:
+        """Give the item up to be gone on with. The attempt is taken back: it was no failure."""
+        self._update(
+            hold.key,
+            "SET #lease_ends = :zero, #sampled = :begun, #handed_back = :log, #attempt = :attempt "
+            "REMOVE #owner",
+            HELD,
+            {
+                **hold.values,
+                ":zero": 0,
+                ":begun": begun,
+                ":log": log_epoch,
+                ":attempt": hold.attempt - 1,
+            },
+        )
 
     def finished(self, key: str) -> Outcome | None:
         projection = "#acknowledged, #outcome"
@@ -196,7 +215,8 @@ def _hold(key: str, item: Mapping[str, Any]) -> Hold:
         owner=_text(item, "owner"),
         epoch=int(item["epoch"]["N"]),
         attempt=int(item["attempt"]["N"]),
-        sampled="sampled" in item,
+        sampled=_number(item, "sampled") or 0,
+        handed_back=_number(item, "handed_back"),
         outcome=_outcome(item),
     )
 
@@ -208,6 +228,10 @@ def _outcome(item: Mapping[str, Any]) -> Outcome | None:
 
 def _text(item: Mapping[str, Any], name: str) -> str:
     return str(item.get(name, {}).get("S", ""))
+
+
+def _number(item: Mapping[str, Any], name: str) -> int | None:
+    return int(item[name]["N"]) if name in item else None
 
 
 def _names(expression: str) -> dict[str, str]:

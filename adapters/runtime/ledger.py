@@ -15,6 +15,9 @@ from adapters.runtime.rollout_log import RolloutLog
 REMEMBERED = 20_000
 """Acknowledged rollouts kept by a MemoryLedger, to answer a late duplicate without work."""
 
+UNCOUNTED = 1_000_000
+"""Samples begun, where nobody counts them: more than any log can account for."""
+
 
 class LeaseLost(RolloutError):
     """The claim has passed, or may pass during the request, to another worker."""
@@ -36,15 +39,27 @@ class Claim(Protocol):
         """1 for the first claim on this rollout; a rollout that kills its workers shows a high number."""
 
     @property
+    def epoch(self) -> int:
+        """The number of the claim; it fences every write, and marks the log that is stored."""
+
+    @property
+    def begun(self) -> int:
+        """Samples that earlier claims began; UNCOUNTED if they did not count them."""
+
+    @property
+    def handed_back(self) -> int | None:
+        """The epoch whose log is to be gone on from, 0 if there was nothing to log; None: not handed back."""
+
+    @property
     def crashed(self) -> bool:
-        """An earlier claim sampled, and left neither an outcome nor a log to go on from."""
+        """An earlier claim sampled, and neither wrote an outcome nor handed the rollout back."""
 
     @property
     def log(self) -> RolloutLog:
-        """What this claim records, on top of what an earlier one recorded and did not finish."""
+        """What a ledger itself remembers of an earlier claim; empty if it keeps no logs."""
 
-    async def sampling(self) -> None:
-        """Called before the first Sample: from now on the service may hold turns of this rollout."""
+    async def sampling(self, begun: int) -> None:
+        """Called before a Sample: the service may hold so many turns now. Nothing is handed back any more."""
 
     def check(self, seconds: float) -> None:
         """Make sure that the lease outlives a request of `seconds`. Raises LeaseLost."""
@@ -56,6 +71,12 @@ class Claim(Protocol):
 
     async def release(self) -> None:
         """Give the claim back; a recorded outcome stays. Does nothing for a claim that is lost."""
+
+    async def hand_back(self, begun: int, *, logged: bool) -> None:
+        """Give the claim back to be gone on with: after `begun` Samples, from the log stored under it.
+
+        No attempt is counted: a worker that is told to stop says nothing of the rollout.
+        """
 
 
 class Ledger(Protocol):
@@ -82,6 +103,7 @@ class MemoryClaim:
         self._ledger = ledger
         self._key = key
         self._entry = entry
+        self._released = False
 
     @property
     def outcome(self) -> Outcome | None:
@@ -92,6 +114,18 @@ class MemoryClaim:
         return self._entry.attempt
 
     @property
+    def epoch(self) -> int:
+        return self._entry.attempt
+
+    @property
+    def begun(self) -> int:
+        return self._entry.log.begun
+
+    @property
+    def handed_back(self) -> int | None:
+        return None
+
+    @property
     def crashed(self) -> bool:
         return False  # the log is as long-lived as the claim
 
@@ -99,7 +133,7 @@ class MemoryClaim:
     def log(self) -> RolloutLog:
         return self._entry.log
 
-    async def sampling(self) -> None:
+    async def sampling(self, begun: int) -> None:
         self.check(0)
 
     def check(self, seconds: float) -> None:
@@ -114,8 +148,13 @@ class MemoryClaim:
         self._entry.acknowledged = True
 
     async def release(self) -> None:
-        self._entry.held = False
-        self._ledger.settle(self._key)
+        if not self._released:
+            self._released = True
+            self._entry.held = False
+            self._ledger.settle(self._key)
+
+    async def hand_back(self, begun: int, *, logged: bool) -> None:
+        await self.release()
 
 
 class MemoryLedger:

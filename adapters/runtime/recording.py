@@ -21,6 +21,7 @@ from adapters.contract import (
     EpisodeOver,
     InferenceParams,
     Message,
+    PolicyUnavailable,
     RolloutRequest,
     StopReason,
     ToolCall,
@@ -30,7 +31,8 @@ from adapters.contract import (
     Turn,
 )
 from adapters.runtime.job_runtime import JobRuntime
-from adapters.runtime.ledger import Claim, LeaseLost, LedgerUnavailable
+from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
+from adapters.runtime.log_store import LogKeeper
 from adapters.runtime.rollout_log import RolloutLog
 
 TOOL_CLEANUP_SECONDS = 2.0
@@ -44,19 +46,22 @@ class RecordedPolicy:
         self,
         runtime: JobRuntime,
         request: RolloutRequest,
-        claim: Claim,
+        keeper: LogKeeper,
         budget: Budget,
         transcript: Transcript,
     ) -> None:
         self._runtime = runtime
         self._request = request
-        self._claim = claim
+        self._keeper = keeper
         self._budget = budget
         self._transcript = transcript
         self._conversation = _SentMessages(transcript)
         self._tools: tuple[Sequence[ToolSpec], orjson.Fragment] | None = None
         self._closed: StopReason | None = None
         self._fixed = _sampling_fields(request.inference)
+        self.quiet = asyncio.Event()
+        """Set while no Sample is in flight or being written down: the loop may be cut without doubt."""
+        self.quiet.set()
 
     async def complete(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec] = (), **parameters: Any
@@ -80,33 +85,43 @@ class RecordedPolicy:
 
     async def _recorded_or_sampled(self, body: bytes) -> Mapping[str, Any]:
         """An episode that is resumed gets its recorded answers first, and samples beyond them."""
-        log, transcript = self._claim.log, self._transcript
-        recorded = log.completion(body)
+        recorded = self._keeper.log.completion(body)
         if recorded is not None:
-            transcript.uncertain_samples += recorded[1]
+            self._transcript.uncertain_samples += recorded[1]
             return recorded[0]
-        if not transcript.turns:
+        self.quiet.clear()
+        try:
             await self._announce()
-        before = transcript.uncertain_samples
-        raw = await self._runtime.sample(
-            self._request,
-            body,
-            deadline=self._budget.deadline,
-            first=not transcript.turns,
-            on_uncertain=self._count_uncertain,
-            before_each=lambda: self._claim.check(self._runtime.request_timeout),
-        )
-        log.sampled(body, raw, transcript.uncertain_samples - before)
-        return raw
+            raw = await self._runtime.sample(
+                self._request,
+                body,
+                deadline=self._budget.deadline,
+                first=not self._transcript.turns,
+                on_uncertain=self._count_uncertain,
+                before_each=self._may_send,
+            )
+            self._keeper.log.sampled(body, raw)
+            await self._keeper.after_sample()  # before the loop has the answer, and calls a tool
+            return raw
+        finally:
+            self.quiet.set()
 
     async def _announce(self) -> None:
-        """The ledger must know of the first Sample before the service does: a crash would hide it."""
+        """The ledger must know of a Sample before the service does: a crash would hide it."""
         try:
-            await self._claim.sampling()
+            await self._keeper.before_sample()
         except LeaseLost:
             raise
         except Exception as error:
             raise LedgerUnavailable(f"{type(error).__name__}: {error}"[:300]) from error
+
+    def _may_send(self) -> None:
+        """Called before each attempt; raises if there is to be none."""
+        if self._closed is not None:
+            raise EpisodeOver(self._closed)
+        if self._transcript.turns and self._keeper.in_too_much_doubt:
+            raise PolicyUnavailable("the turn is in doubt from earlier claims already")
+        self._keeper.claim.check(self._runtime.request_timeout)
 
     def close(self, reason: StopReason) -> None:
         """No Sample from now on: a loop that was cut may not have let go."""
@@ -125,6 +140,7 @@ class RecordedPolicy:
 
     def _count_uncertain(self) -> None:
         self._transcript.uncertain_samples += 1
+        self._keeper.log.doubt += 1
 
 
 class _SentMessages:

@@ -4,7 +4,8 @@ Laws, each with a test that breaks when it is broken:
 - nothing is signed before the request has passed the gate;
 - at least one Sample: the trajectory is sealed `ready` with a number, whatever happened afterwards;
 - no Sample: sealed `failed`, after the first Sample was retried until the deadline;
-- the outcome is in the ledger before it is reported; reports are repeated until acknowledged.
+- the outcome is in the ledger before it is reported; reports are repeated until acknowledged;
+- a rollout is handed to another worker only after its log is stored, and then neither graded nor sealed.
 """
 
 import asyncio
@@ -13,13 +14,11 @@ import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
 from adapters.contract import (
     AgentLoop,
     Budget,
     Environment,
-    EnvironmentFault,
     Episode,
     EpisodeOver,
     Outcome,
@@ -36,15 +35,16 @@ from adapters.contract import (
 )
 from adapters.runtime import gate
 from adapters.runtime.archive import Archive
+from adapters.runtime.cutting import Cutting
 from adapters.runtime.grading import checked, final_rewards, penalized
 from adapters.runtime.job_runtime import JobRuntime
 from adapters.runtime.ledger import Claim, LeaseLost, Ledger, LedgerUnavailable
+from adapters.runtime.log_store import CannotResume, LogKeeper, LogKeeping, LogStore
 from adapters.runtime.recording import RecordedEpisode, RecordedPolicy
 from adapters.runtime.settings import Settings
-from adapters.runtime.stage import Stage, contained, let_go
+from adapters.runtime.stage import Stage, contained
 from adapters.runtime.telemetry import RolloutLine, Telemetry
 
-T = TypeVar("T")
 REPORT_GRACE_SECONDS = 60.0
 """Past the budget, how long a report is still tried: a late answer costs less than a lost one."""
 
@@ -57,6 +57,10 @@ class Busy(Exception):
     """Another live claim holds this rollout."""
 
 
+class HandedBack(Exception):
+    """The rollout is left to another worker, which goes on where this one stopped. Nothing was sealed."""
+
+
 class Poisoned(Exception):
     """The rollout was claimed too often without an outcome: it is sealed `failed` and given up."""
 
@@ -67,6 +71,7 @@ class _Run:
 
     request: RolloutRequest
     claim: Claim
+    keeper: LogKeeper
     deadline: float
     transcript: Transcript = field(default_factory=Transcript)
     reward: Reward | None = None
@@ -86,6 +91,7 @@ class Rollouts:
         ledger: Ledger,
         telemetry: Telemetry,
         archive: Archive | None = None,
+        logs: LogStore | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -97,7 +103,14 @@ class Rollouts:
         self._archive = archive
         self._wall_clock = wall_clock
         self._running: dict[str, _Run] = {}
-        self._draining = asyncio.Event()
+        self._cutting = Cutting()
+        self._keeping = LogKeeping(
+            store=logs,
+            replays=environment.replay == "reexecute",
+            resumes_crashes=settings.on_crash == "resume",
+            uncertain_retries=settings.uncertain_retries,
+            telemetry=telemetry,
+        )
 
     @property
     def running(self) -> int:
@@ -118,9 +131,13 @@ class Rollouts:
             )
         return task
 
+    def hand_over(self) -> None:
+        """Tell every rollout, now and later, to stop after its Sample in flight, if it can be resumed."""
+        self._cutting.handing_over.set()
+
     def drain(self) -> list[str]:
         """Tell every rollout, now and later, to finish with what it has. Returns the running ones' ids."""
-        self._draining.set()
+        self._cutting.draining.set()
         return [run.request.rollout_id for run in self._running.values()]
 
     async def run(self, request: RolloutRequest) -> Outcome:
@@ -131,6 +148,7 @@ class Rollouts:
             Busy: another claim is at work on it.
             NotAcknowledged: the outcome could not be reported in time.
             Poisoned: it was claimed more than `max_attempts` times; it is sealed `failed`.
+            HandedBack: after `hand_over`.
         """
         task = self.read_task(request)
         return await self._claimed(request, lambda run: self._finish(run, task))
@@ -150,10 +168,14 @@ class Rollouts:
         claim = await self._ledger.claim(key)
         if claim is None:
             raise Busy(request.rollout_id)
-        run = _Run(request, claim, self._deadline(request))
+        keeper = LogKeeper(self._keeping, request, claim)
+        run = _Run(request, claim, keeper, self._deadline(request))
         self._running[key] = run
         try:
             return await work(run)
+        except HandedBack:
+            await claim.hand_back(keeper.log.begun, logged=keeper.logged)
+            raise
         finally:
             del self._running[key]
             await claim.release()
@@ -204,9 +226,13 @@ class Rollouts:
 
     async def _play(self, run: _Run, task: Task) -> StopReason:
         """Play the episode and grade it while it is still open."""
-        if run.claim.crashed:
+        try:
+            await run.keeper.recover()
+        except CannotResume as error:
+            self._warn(run, "not_resumed", error)
             return StopReason.CRASHED
-        log = run.claim.log
+        log = run.keeper.log
+        run.transcript.uncertain_samples = log.doubt
         if log.samples and self._environment.replay == "none":
             self._impute(run)
             return StopReason.CRASHED  # an earlier claim sampled, and its tools may not be called again
@@ -221,7 +247,7 @@ class Rollouts:
             await self._perform(run, stage)
         except RequestError:
             raise  # the task's fault, found before the first Sample: the caller is told the field
-        except (LeaseLost, LedgerUnavailable):
+        except (LeaseLost, LedgerUnavailable, HandedBack):
             raise  # another worker may have it: nothing is written down, let alone reported
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the rollout must still end
             self._blame(run, "environment_error", error)
@@ -234,31 +260,25 @@ class Rollouts:
         return run.transcript.stop_reason or StopReason.ENVIRONMENT_ERROR
 
     async def _perform(self, run: _Run, stage: Stage) -> None:
-        episode = await self._before_the_end(run, stage.opened)
-        if isinstance(episode, StopReason):
-            run.transcript.stop_reason = episode
-        else:
-            run.transcript.stop_reason = await self._sample(run, episode)
+        episode = await self._cutting.before_the_end(
+            stage.opened, run.deadline, lambda: self._leaving(run, None)
+        )
+        reason = episode if isinstance(episode, StopReason) else await self._sample(run, episode)
+        run.transcript.stop_reason = reason
+        handing_over = reason is StopReason.DRAINED and self._cutting.handing_over.is_set()
+        if handing_over and await run.keeper.leave():
+            raise HandedBack(run.request.rollout_id)
+        if not isinstance(episode, StopReason):
             self._grade(run, episode)
 
-    async def _before_the_end(self, run: _Run, work: "asyncio.Future[T]") -> T | StopReason:
-        """What comes of `work`, or why it was cut: the deadline or a drain came first."""
-        draining = asyncio.ensure_future(self._draining.wait())
-        either: set[asyncio.Future[Any]] = {work, draining}
-        try:
-            await asyncio.wait(
-                either,
-                timeout=max(0.0, run.deadline - time.monotonic()),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if work.cancelled():
-                raise EnvironmentFault("was cancelled from within")
-            if work.done():
-                return work.result()
-            return StopReason.DRAINED if draining.done() else StopReason.WALL_CLOCK
-        finally:
-            draining.cancel()
-            await let_go(work)
+    async def _leaving(self, run: _Run, policy: RecordedPolicy | None) -> None:
+        """A hand-over was asked for: return when the rollout can be left, or never."""
+        quiet = policy is None or policy.quiet.is_set()
+        if not (run.keeper.resumable or (quiet and not run.keeper.log.begun)):
+            await asyncio.Event().wait()  # it ends by itself, or by a drain
+        if policy is not None:
+            policy.close(StopReason.DRAINED)
+            await policy.quiet.wait()
 
     async def _sample(self, run: _Run, episode: Episode) -> StopReason:
         settings = self._settings
@@ -269,11 +289,13 @@ class Rollouts:
             tool_timeout=settings.tool_timeout,
             tool_result_chars=settings.tool_result_chars,
         )
-        policy = RecordedPolicy(self._runtime, run.request, run.claim, budget, run.transcript)
-        view = RecordedEpisode(episode, budget, run.transcript, run.claim.log)
+        policy = RecordedPolicy(self._runtime, run.request, run.keeper, budget, run.transcript)
+        view = RecordedEpisode(episode, budget, run.transcript, run.keeper.log)
         playing = asyncio.create_task(contained(self._loop.run(view, policy, budget)))
         try:
-            ended = await self._before_the_end(run, playing)
+            ended = await self._cutting.before_the_end(
+                playing, run.deadline, lambda: self._leaving(run, policy)
+            )
             reason = StopReason(ended)  # a loop that returns anything else is at fault
         except (LeaseLost, LedgerUnavailable):
             policy.close(StopReason.DUPLICATE)

@@ -3,6 +3,8 @@
 It is written behind the two seams, so it works for any loop. To resume an episode, the loop is run again:
 recorded answers are served, tools are executed again and must return what they returned, and the first
 request beyond the log goes to the service. What the service holds and what the log holds stay one trajectory.
+
+Opened and sealed targets never enter it: of a request and of a tool result it holds a digest.
 """
 
 import hashlib
@@ -23,14 +25,27 @@ class LogUnreadable(RolloutError):
 class RolloutLog:
     """Records one rollout; replays what an earlier claim recorded."""
 
-    def __init__(self, recorded: Iterable[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self, recorded: Iterable[Mapping[str, Any]] = (), *, doubt: int = 0, epoch: int | None = None
+    ) -> None:
         self._entries: list[Mapping[str, Any]] = list(recorded)
+        self._written = [_encode(entry) for entry in self._entries]
         self._at = 0
+        self.doubt = doubt
+        """Samples after the last entry that were sent and whose answer is not known."""
+        self.epoch = epoch
+        """The claim that stored it; None for a log that was not stored."""
 
     @property
     def samples(self) -> int:
-        """Samples in the log: the turns that the service holds of this rollout."""
+        """Samples in the log: turns that the service holds of this rollout."""
         return sum("completion" in entry for entry in self._entries)
+
+    @property
+    def begun(self) -> int:
+        """Samples that were sent, also those whose answer never came."""
+        uncertain: int = sum(entry.get("uncertain", 0) for entry in self._entries)
+        return self.samples + uncertain + self.doubt
 
     def rewind(self) -> None:
         """Start over at the first entry: the episode is played again from here."""
@@ -49,9 +64,10 @@ class RolloutLog:
             raise EpisodeOver(StopReason.REPLAY_DIVERGED)
         return entry["completion"], entry["uncertain"]
 
-    def sampled(self, body: bytes, completion: Mapping[str, Any], uncertain: int) -> None:
-        """Record an answer that the service gave just now, after so many uncertain attempts."""
-        self._append({"request": _digest(body), "completion": completion, "uncertain": uncertain})
+    def sampled(self, body: bytes, completion: Mapping[str, Any]) -> None:
+        """Record an answer that the service gave just now; the attempts in doubt were for this turn."""
+        self._append({"request": _digest(body), "completion": completion, "uncertain": self.doubt})
+        self.doubt = 0
 
     def tool(self, name: str, content: str) -> None:
         """Record a tool result, or compare it with the recorded one.
@@ -66,26 +82,28 @@ class RolloutLog:
         elif entry != result:
             raise EpisodeOver(StopReason.REPLAY_DIVERGED)
 
-    def to_bytes(self) -> bytes:
-        """The log as JSON lines, the schema version first. It holds the conversation: encrypt it."""
-        head = {"schema": SCHEMA_VERSION}
-        return b"\n".join(orjson.dumps(entry, default=dict) for entry in (head, *self._entries)) + b"\n"
+    def to_bytes(self, epoch: int) -> bytes:
+        """The log as JSON. It holds what the policy said: encrypt it."""
+        head = {"schema": SCHEMA_VERSION, "epoch": epoch, "doubt": self.doubt}
+        return orjson.dumps({**head, "entries": self._written})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "RolloutLog":
-        """Read what `to_bytes` wrote; a last line that was cut off by a crash is dropped.
+        """Read what `to_bytes` wrote.
 
         Raises:
             LogUnreadable: no log, or of another schema version.
         """
-        lines = data.split(b"\n")[:-1]  # what follows the last newline was never finished
         try:
-            head, *entries = (orjson.loads(line) for line in lines)
+            read = orjson.loads(data)
         except ValueError as error:
             raise LogUnreadable(f"the rollout log is damaged: {error}") from None
-        if not isinstance(head, dict) or head.get("schema") != SCHEMA_VERSION:
+        if not isinstance(read, dict) or read.get("schema") != SCHEMA_VERSION:
             raise LogUnreadable(f"the rollout log is not of schema {SCHEMA_VERSION}")
-        return cls(entries)
+        try:
+            return cls(read["entries"], doubt=read["doubt"], epoch=read["epoch"])
+        except KeyError as error:
+            raise LogUnreadable(f"the rollout log has no {error}") from None
 
     def _next(self) -> Mapping[str, Any] | None:
         if self._at >= len(self._entries):
@@ -96,7 +114,13 @@ class RolloutLog:
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         self._entries.append(entry)
+        self._written.append(_encode(entry))
         self._at += 1
+
+
+def _encode(entry: Mapping[str, Any]) -> orjson.Fragment:
+    """Once an entry: a log that is stored every turn must not be serialized anew every turn."""
+    return orjson.Fragment(orjson.dumps(entry, default=dict))
 
 
 def _digest(data: bytes) -> str:

@@ -48,7 +48,8 @@ class Settings:
     sync_limit: float
     drain: float
     max_attempts: int
-    on_crash: Literal["fail", "leave"]
+    on_crash: Literal["fail", "leave", "resume"]
+    seal_keys: str | None
     archive_dir: str | None
     archive_bucket: str | None
     metrics_namespace: str
@@ -88,7 +89,10 @@ class Settings:
             sync_limit=read.number("MTRL_SYNC_LIMIT_SECONDS", 0.01, 900),
             drain=read.number("MTRL_DRAIN_SECONDS", 0, 7200),
             max_attempts=read.integer("MTRL_MAX_ATTEMPTS", 1, 1000),
-            on_crash=cast(Literal["fail", "leave"], read.choice("MTRL_ON_CRASH", "fail", "leave")),
+            on_crash=cast(
+                Literal["fail", "leave", "resume"], read.choice("MTRL_ON_CRASH", "fail", "leave", "resume")
+            ),
+            seal_keys=read.optional("MTRL_SEAL_KEYS"),
             archive_dir=read.optional("MTRL_ARCHIVE_DIR"),
             archive_bucket=read.optional("MTRL_ARCHIVE_BUCKET"),
             metrics_namespace=read.text("MTRL_METRICS_NAMESPACE"),
@@ -114,6 +118,7 @@ class QueueSettings:
     dead_letter_url: str
     ledger_table: str
     claim_check_bucket: str | None
+    rollout_log_bucket: str | None
     health_file: str | None
 
     @classmethod
@@ -125,8 +130,14 @@ class QueueSettings:
             dead_letter_url=read.text("MTRL_DEAD_LETTER_URL"),
             ledger_table=read.text("MTRL_LEDGER_TABLE"),
             claim_check_bucket=read.optional("MTRL_CLAIM_CHECK_BUCKET"),
+            rollout_log_bucket=read.optional("MTRL_ROLLOUT_LOG_BUCKET"),
             health_file=read.optional("MTRL_HEALTH_FILE"),
         )
+        if read.optional("MTRL_ON_CRASH") == "resume" and settings.rollout_log_bucket is None:
+            read.problems.append(
+                f"MTRL_ON_CRASH=resume needs MTRL_ROLLOUT_LOG_BUCKET: "
+                f"{BY_NAME['MTRL_ROLLOUT_LOG_BUCKET'].meaning}."
+            )
         if read.problems:
             raise SettingsError(read.problems)
         return settings

@@ -55,7 +55,7 @@ def waiting_alarm(scope: Construct, names: Names) -> cloudwatch.Alarm:
     alarm = waiting(names).create_alarm(
         scope,
         "Waiting",
-        alarm_name=f"{names.settings.name}-scale-out",
+        alarm_name=f"{names.settings.name}-{names.settings.target.kind}-scale-out",
         alarm_description="Scales out: rollouts wait for which no worker has room.",
         comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
         threshold=1,
@@ -70,7 +70,7 @@ def idle_alarm(scope: Construct, names: Names, workers: Workers) -> cloudwatch.A
     alarm = unfinished(names).create_alarm(
         scope,
         "Idle",
-        alarm_name=f"{names.settings.name}-scale-in",
+        alarm_name=f"{names.settings.name}-{names.settings.target.kind}-scale-in",
         alarm_description="Scales in: no rollout waits, and none is in flight.",
         comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
         threshold=1,

@@ -12,7 +12,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct, IDependable
 
 from infra.log_group import log_group
-from infra.packaging.stage import HEALTH_COMMAND
+from infra.packaging.stage import HEALTH_COMMAND, QUEUE_COMMAND
 from infra.policy.roles import role
 from infra.policy.statements import allow
 from infra.policy.worker import worker_statements, worker_wildcards
@@ -200,6 +200,7 @@ class Build:
             place=self.place,
             image=found.uri,
             environment=queue_worker(self.site.settings, grace_seconds=self.target.grace_seconds),
+            command=QUEUE_COMMAND,
             health_command=HEALTH_COMMAND,
             cpu=self.target.cpu,
             memory=self.target.memory,

@@ -42,6 +42,7 @@ def queue_worker(
         "MTRL_DEAD_LETTER_URL": names.queue_url(names.dead_letters),
         "MTRL_LEDGER_TABLE": names.ledger,
         "MTRL_CLAIM_CHECK_BUCKET": names.bucket("rollout_logs"),
+        "MTRL_ROLLOUT_LOG_BUCKET": names.bucket("rollout_logs"),
         "MTRL_HEALTH_FILE": health_file,
         "MTRL_DRAIN_SECONDS": str(grace_seconds - SEAL_SECONDS),
     }

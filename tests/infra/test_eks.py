@@ -276,7 +276,7 @@ def test_the_shipper_may_write_the_adapters_log_alone() -> None:
     ]
     [statement] = policy
     assert statement["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
-    assert statement["Resource"] == f"arn:aws:logs:us-west-2:{ACCOUNT}:log-group:/mtrl/mtrl-dev-sop/adapter:*"
+    assert statement["Resource"] == f"arn:aws:logs:us-west-2:{ACCOUNT}:log-group:/mtrl/mtrl-dev-sop/eks:*"
 
 
 def test_keda_is_installed_where_it_reaches_the_endpoints() -> None:

@@ -261,7 +261,7 @@ SHIPPING = Shipping(
     place=Place(name="mtrl-dev-sop", namespace="mtrl-dev-sop"),
     namespace="mtrl-dev-sop-logs",
     region="us-west-2",
-    log_group="/mtrl/mtrl-dev-sop/adapter",
+    log_group="/mtrl/mtrl-dev-sop/eks",
 )
 CRI = re.compile(r"^(?P<time>.+?) (?P<stream>stdout|stderr) (?P<_p>F|P) (?P<log>.*)$")
 """What Fluent Bit's built-in `cri` parser takes a line apart with; parts up to an F are one record."""
@@ -345,7 +345,7 @@ def test_the_adapters_files_alone_are_read(file: str, pod_name: str | None) -> N
 
 def test_the_log_goes_to_the_group_that_is_kept() -> None:
     out = sections()["OUTPUT"]
-    assert out["log_group_name"] == "/mtrl/mtrl-dev-sop/adapter"
+    assert out["log_group_name"] == "/mtrl/mtrl-dev-sop/eks"
     assert out["auto_create_group"] == "off", "a group that it made would have no key"
     assert sections()["INPUT"]["db"].startswith("/var/fluent-bit/"), (
         "kept on the node, or metrics count twice"

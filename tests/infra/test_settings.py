@@ -145,7 +145,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"adapter": {"on_crash": "restart"}},
-        "adapter.on_crash: unknown value 'restart'. Accepted: fail, leave.",
+        "adapter.on_crash: unknown value 'restart'. Accepted: fail, leave, resume.",
     ),
     (
         {"adapter": {"image_uri": "registry/adapter"}},

@@ -15,6 +15,7 @@ from adapters.runtime.auth import Authorizer
 from adapters.runtime.fakes import FakeEnvironment, FakeJobRuntime
 from adapters.runtime.job_runtime import JobRuntime, open_session
 from adapters.runtime.ledger import Ledger, MemoryLedger
+from adapters.runtime.log_store import LogStore
 from adapters.runtime.rollout import Rollouts
 from adapters.runtime.settings import Settings
 from adapters.runtime.telemetry import Telemetry
@@ -76,6 +77,7 @@ async def adapter(
     loop: AgentLoop | None = None,
     ledger: Ledger | None = None,
     archive: Archive | None = None,
+    logs: LogStore | None = None,
     authorizer: Authorizer | None = None,
     **settings: Any,
 ) -> AsyncIterator[Adapter]:
@@ -99,6 +101,13 @@ async def adapter(
         )
         telemetry = Telemetry("mtrl-kit", environment.name, chosen.log_level, stream)
         rollouts = Rollouts(
-            chosen, environment, loop or ToolLoop(), runtime, ledger or MemoryLedger(), telemetry, archive
+            chosen,
+            environment,
+            loop or ToolLoop(),
+            runtime,
+            ledger or MemoryLedger(),
+            telemetry,
+            archive,
+            logs,
         )
         yield Adapter(rollouts, runtime, own, stream, delays)

@@ -57,7 +57,7 @@ async def test_a_takeover_waits_for_the_last_request_and_the_skew(
 
 @pytest.mark.parametrize(
     "write",
-    [lambda claim: claim.record(OUTCOME), lambda claim: claim.acknowledge(), lambda claim: claim.sampling()],
+    [lambda claim: claim.record(OUTCOME), lambda claim: claim.acknowledge(), lambda claim: claim.sampling(1)],
     ids=["record", "acknowledge", "sampling"],
 )
 async def test_a_stale_owner_writes_nothing(
@@ -90,7 +90,7 @@ async def test_a_stale_release_leaves_the_successor_alone(
 async def test_an_outcome_comes_back_as_it_was(dynamo: Any, clock: Clock, key: str) -> None:
     first = await claimed(worker(dynamo, clock), key)
     assert first.outcome is None
-    await first.sampling()
+    await first.sampling(1)
     await first.record(OUTCOME)
     await first.record(OUTCOME)
     assert first.outcome == OUTCOME
@@ -147,7 +147,7 @@ async def test_a_released_rollout_is_free_at_once(dynamo: Any, clock: Clock, key
 async def test_a_crash_after_a_sample_is_seen(dynamo: Any, clock: Clock, key: str) -> None:
     first = await claimed(worker(dynamo, clock), key)
     assert not first.crashed
-    await first.sampling()
+    await first.sampling(1)
     assert not first.crashed
     clock.now += 200
     second = await claimed(worker(dynamo, clock, "two"), key)
@@ -164,7 +164,7 @@ async def test_a_crash_before_a_sample_is_none(dynamo: Any, clock: Clock, key: s
 async def test_what_an_item_holds(dynamo: Any, clock: Clock, key: str) -> None:
     claim = await claimed(worker(dynamo, clock, retention=1000.5), key)
     assert item(dynamo, key)["expires_on"] == {"N": str(int(clock.wall() + 1000.5))}
-    await claim.sampling()
+    await claim.sampling(1)
     await claim.record(OUTCOME)
     await claim.acknowledge()
     await claim.release()

@@ -119,9 +119,14 @@ async def test_every_write_survives_a_lost_answer(proxy: Proxy, dynamo: Any, clo
     proxy.lose_answers = 1
     claim = await claimed(ledger, key)
     assert (claim.attempt, claim.epoch) == (1, 1)
-    for write in (claim.sampling, lambda: claim.record(OUTCOME), claim.renew, claim.acknowledge):
+    for write in (
+        claim.sampling(1),
+        claim.record(OUTCOME),
+        claim.renew(),
+        claim.acknowledge(),
+    ):
         proxy.lose_answers = 1
-        await write()
+        await write
         assert proxy.lose_answers == 0
     claim.check(REQUEST)
     await claim.release()
@@ -142,7 +147,7 @@ async def test_errors_of_the_table_come_through(proxy: Proxy, dynamo: Any, clock
     ledger = worker(connect(await proxy.start()), clock)
     claim = await claimed(ledger, key)
     proxy.refuse = True
-    for call in (claim.record(OUTCOME), claim.acknowledge(), claim.sampling(), ledger.finished(key)):
+    for call in (claim.record(OUTCOME), claim.acknowledge(), claim.sampling(1), ledger.finished(key)):
         with pytest.raises(BotoCoreError):
             await call
     claim.check(REQUEST)  # an error is no loss

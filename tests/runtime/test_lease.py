@@ -27,7 +27,7 @@ class LosingLedger(MemoryLedger):
                     if ledger.checks < 0:
                         raise LeaseLost(key)
 
-            async def sampling(self) -> None:
+            async def sampling(self, begun: int) -> None:
                 if ledger.trouble is not None:
                     raise ledger.trouble
 

@@ -157,7 +157,7 @@ class LeaseMachine(RuleBasedStateMachine):
         worker = self.holder(number)
         if at_the_last_moment and worker.claim:
             self.now += max(0.0, worker.claim._left() - REQUEST - CHECK_MARGIN_SECONDS - 0.01)
-        self.write(number, mishap, lambda claim: claim.sampling())
+        self.write(number, mishap, lambda claim: claim.sampling(1))
         if worker.passes(REQUEST):
             worker.busy_until = self.now + CHECK_MARGIN_SECONDS + 2 * REQUEST
 
@@ -183,6 +183,15 @@ class LeaseMachine(RuleBasedStateMachine):
         if worker.claim is not None:
             worker.busy_until = 0.0  # a worker gives up what it works on before it lets go
             self.write(number, mishap, lambda claim: claim.release())
+            worker.claim = None
+
+    @precondition(anyone)
+    @rule(number=WORKERS, mishap=MISHAPS, begun=st.integers(0, 5))
+    def hand_back(self, number: int, mishap: str, begun: int) -> None:
+        worker = self.holder(number)
+        if worker.claim is not None:
+            worker.busy_until = 0.0
+            self.write(number, mishap, lambda claim: claim.hand_back(begun, logged=True))
             worker.claim = None
 
     @precondition(lambda self: any(worker.network.held_up for worker in self.workers))
@@ -221,6 +230,15 @@ class LeaseMachine(RuleBasedStateMachine):
         epochs = [int(item.get("epoch", {"N": 0})["N"]) for item in self.table.history]
         assert all(after - before in (0, 1) for before, after in itertools.pairwise(epochs))
         assert len({item["token"]["S"] for item in self.table.history if "token" in item}) == epochs[-1]
+
+    @invariant()
+    def a_hand_back_stands_until_a_sample_is_begun(self) -> None:
+        for before, after in itertools.pairwise(self.table.history):
+            if "handed_back" in before and "handed_back" in after:
+                assert before["sampled"] == after["sampled"] or before["handed_back"] != after["handed_back"]
+            if "handed_back" in after and before.get("handed_back") != after["handed_back"]:
+                assert after["handed_back"] == after["epoch"]
+                assert "owner" not in after
 
     @invariant()
     def at_most_one_outcome(self) -> None:

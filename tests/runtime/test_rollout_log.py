@@ -98,28 +98,37 @@ async def test_uncertain_attempts_are_remembered_across_a_resume() -> None:
 
 def recorded() -> RolloutLog:
     log = RolloutLog()
-    log.sampled(b"one", {"choices": []}, 0)
+    log.sampled(b"one", {"choices": []})
     log.tool("look", "42")
-    log.sampled(b"two", {"choices": [1]}, 2)
+    log.doubt = 2
+    log.sampled(b"two", {"choices": [1]})
+    log.doubt = 1
     return log
 
 
 def test_a_log_survives_its_bytes() -> None:
-    log = RolloutLog.from_bytes(recorded().to_bytes())
-    assert log.samples == 2
+    log = RolloutLog.from_bytes(recorded().to_bytes(epoch=7))
+    assert (log.samples, log.begun, log.doubt, log.epoch) == (2, 5, 1, 7)
     assert log.completion(b"one") == ({"choices": []}, 0)
     log.tool("look", "42")
     assert log.completion(b"two") == ({"choices": [1]}, 2)
     assert log.completion(b"three") is None
 
 
-def test_a_line_that_a_crash_cut_off_is_dropped() -> None:
-    data = recorded().to_bytes()
-    assert RolloutLog.from_bytes(data[:-5]).samples == 1
+def test_a_log_holds_digests_of_what_was_asked_and_found() -> None:
+    assert b"look" in recorded().to_bytes(1)
+    assert not {b"one", b'"42"'} & set(recorded().to_bytes(1).split(b'"'))
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\n", b'{"schema":99}\n', b"nonsense\n", b"[1]\n", b'{"schema":1}\nx\n']
+    "data",
+    [
+        b"",
+        b'{"schema":99,"epoch":1,"doubt":0,"entries":[]}',
+        b"[1]",
+        b'{"schema":1}',
+        recorded().to_bytes(1)[:-5],
+    ],
 )
 def test_what_is_no_log_is_refused(data: bytes) -> None:
     with pytest.raises(LogUnreadable):

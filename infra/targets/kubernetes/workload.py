@@ -20,6 +20,7 @@ class Workload:
     place: Place
     image: str
     environment: Mapping[str, str]
+    command: Sequence[str]
     health_command: Sequence[str]
     cpu: str
     memory: str
@@ -78,6 +79,8 @@ def _container(workload: Workload) -> Manifest:
         "name": ADAPTER,
         "image": workload.image,
         "imagePullPolicy": "IfNotPresent",
+        # An adopted image may start something else by itself.
+        "command": list(workload.command),
         "env": [{"name": name, "value": value} for name, value in workload.environment.items()],
         # Memory is a promise to the worker alone; a limit of CPU would only slow it on an idle node.
         "resources": {

@@ -1,0 +1,374 @@
+"""The rollout log outlives its worker: handed over by a drain, taken up after a crash, or refused."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from adapters.contract import Outcome, RolloutRequest, StopReason, ToolResult
+from adapters.runtime.fakes import Answer, FakeEnvironment, FakeJobRuntime, answers, assistant, tool_call
+from adapters.runtime.log_store import MemoryLogStore, S3LogStore, log_client, object_key
+from adapters.runtime.rollout import HandedBack
+from tests.aws import REGION, client
+from tests.runtime.dynamo_kit import KEYS, Clock, item, worker
+from tests.runtime.kit import JOB, Adapter, adapter, request
+
+
+def three_turns(seen: Any) -> dict[str, Any]:
+    """Calls the tool in two turns, then answers; each answer is another."""
+    sampled = sum(message["role"] == "assistant" for message in seen.body["messages"])
+    call = tool_call("look", {"turn": sampled})
+    return assistant(f"turn {sampled}", call) if sampled < 2 else assistant("done")
+
+
+class Broken(MemoryLogStore):
+    """A store that fails when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses_puts = self.refuses_gets = False
+
+    async def put(self, request: RolloutRequest, data: bytes) -> None:
+        if self.refuses_puts:
+            raise OSError("put")
+        await super().put(request, data)
+
+    async def get(self, request: RolloutRequest) -> bytes | None:
+        if self.refuses_gets:
+            raise OSError("get")
+        return await super().get(request)
+
+
+class Gate:
+    """A tool that waits at its `stop`-th call of all episodes until it is cut or opened."""
+
+    def __init__(self, stop: int) -> None:
+        self.stop, self.calls = stop, 0
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    async def __call__(self, _: Mapping[str, Any]) -> ToolResult:
+        self.calls += 1
+        if self.calls == self.stop:
+            self.reached.set()
+            await self.opened.wait()
+        return ToolResult("42")
+
+
+def environment(tool: Any = None, replay: Any = "reexecute") -> FakeEnvironment:
+    return FakeEnvironment(replay=replay, tools={"look": tool or answers("42")})
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[FakeJobRuntime]:
+    async with FakeJobRuntime(three_turns) as served:
+        yield served
+
+
+FITS: dict[str, Any] = {"sample_timeout": 10.0}
+"""Fits the lease of `dynamo_kit.worker`."""
+
+
+class Two:
+    """Two workers of one table and one store, one after the other."""
+
+    def __init__(self, service: FakeJobRuntime, dynamo: Any) -> None:
+        self.service, self.dynamo = service, dynamo
+        self.logs = Broken()
+        self.request = request(next(KEYS))
+        self.line: dict[str, Any] = {}
+
+    def item(self) -> dict[str, Any]:
+        return item(self.dynamo, f"{JOB}/{self.request.rollout_id}")
+
+    async def first(self, what: FakeEnvironment, until: Any, end: Any, **settings: Any) -> Any:
+        """Run until something has happened, end the worker in some way; what its `run` came to."""
+        ledger = worker(self.dynamo, Clock(), "one")
+        async with adapter(self.service, what, ledger=ledger, logs=self.logs, **FITS | settings) as own:
+            running = asyncio.create_task(own.rollouts.run(self.request))
+            async with asyncio.timeout(20):
+                await until
+                await end(own, running)
+                (result,) = await asyncio.gather(running, return_exceptions=True)
+        ledger.close()
+        return result
+
+    async def second(self, what: FakeEnvironment, **settings: Any) -> Outcome:
+        ledger = worker(self.dynamo, Clock(), "two")
+        async with adapter(self.service, what, ledger=ledger, logs=self.logs, **FITS | settings) as own:
+            outcome = await own.rollouts.run(self.request)
+            self.line = own.metrics()
+        ledger.close()
+        return outcome
+
+
+@pytest.fixture
+def two(service: FakeJobRuntime, dynamo: Any) -> Two:
+    return Two(service, dynamo)
+
+
+async def handed_over(own: Adapter, _: Any) -> None:
+    own.rollouts.hand_over()
+
+
+async def cut(own: Adapter, running: "asyncio.Task[Any]") -> None:
+    """A hand-over whose grace ends with the Sample still in flight."""
+    own.rollouts.hand_over()
+    await asyncio.wait({running}, timeout=0.3)
+    assert not running.done()
+    own.rollouts.drain()
+
+
+async def crashed(_: Adapter, running: "asyncio.Task[Any]") -> None:
+    """What a crash leaves in table and store, without the wait for the lease."""
+    running.cancel()
+
+
+async def test_handed_over_in_a_tool_call_nothing_is_sampled_twice(two: Two) -> None:
+    gate = Gate(2)
+    result = await two.first(environment(gate), gate.reached.wait(), handed_over)
+    assert isinstance(result, HandedBack)
+    assert two.service.seals == {}
+    assert (two.item()["handed_back"], two.item()["sampled"]) == ({"N": "1"}, {"N": "2"})
+    assert two.item()["attempt"] == {"N": "0"}  # a worker that was told to stop is no failed attempt
+    outcome = await two.second(environment())
+    assert (outcome.stop_reason, outcome.turns, outcome.sealed) == (StopReason.ANSWERED, 3, "ready")
+    assert two.service.count("sample") == 3
+    assert (two.service.count("complete"), two.service.count("reward")) == (1, 1)
+    assert two.line["UncertainSamples"] == 0
+
+
+class Slow(FakeJobRuntime):
+    """Holds every request back until it is told to go."""
+
+    def __init__(self) -> None:
+        super().__init__(three_turns)
+        self.go, self.held = asyncio.Event(), asyncio.Event()
+
+    async def _handle(self, http: Any) -> Any:
+        self.held.set()
+        await self.go.wait()
+        return await super()._handle(http)
+
+
+async def test_a_hand_over_waits_for_the_sample_in_flight(two: Two) -> None:
+
+    async def later(own: Adapter, running: "asyncio.Task[Any]") -> None:
+        own.rollouts.hand_over()
+        await asyncio.wait({running}, timeout=0.2)
+        assert not running.done()
+        slow.go.set()
+
+    slow = Slow()
+    async with slow:
+        two.service = slow
+        result = await two.first(environment(), slow.held.wait(), later)
+        assert isinstance(result, HandedBack)
+        assert (await two.second(environment())).turns == 3
+        assert slow.turns == {two.request.rollout_id: 3}
+
+
+async def test_a_sample_that_outlasts_the_grace_is_in_doubt_and_is_counted(two: Two) -> None:
+    two.service.script("sample", None, Answer(fault="hang"))
+    result = await two.first(environment(), two.service.arrived("sample", 2), cut)
+    assert isinstance(result, HandedBack)
+    assert (await two.second(environment())).turns == 3
+    assert two.line["UncertainSamples"] == 1
+    assert two.service.count("sample") == 4
+
+
+async def test_without_a_retry_in_doubt_such_a_rollout_is_sealed(two: Two) -> None:
+    two.service.script("sample", None, Answer(fault="hang"))
+    result = await two.first(environment(), two.service.arrived("sample", 2), cut, uncertain_retries=0)
+    assert (result.stop_reason, result.rewards) == (StopReason.DRAINED, (0.5,))
+
+
+async def test_without_a_sample_any_rollout_is_handed_back(two: Two) -> None:
+    opening = asyncio.Event()
+
+    async def hang() -> None:
+        opening.set()
+        await asyncio.Event().wait()
+
+    result = await two.first(FakeEnvironment(opening=hang), opening.wait(), handed_over)
+    assert isinstance(result, HandedBack)
+    assert two.logs.stored == {}
+    assert (await two.second(environment(replay="none"))).turns == 3
+    assert two.service.count("sample") == 3
+
+
+@pytest.mark.parametrize("reason", ["replay", "store"])
+async def test_what_cannot_be_resumed_is_finished_inside_the_grace(two: Two, reason: str) -> None:
+    gate = Gate(1)
+    two.logs.refuses_puts = reason == "store"
+
+    async def open_later(own: Adapter, running: "asyncio.Task[Any]") -> None:
+        own.rollouts.hand_over()
+        await asyncio.wait({running}, timeout=0.2)
+        gate.opened.set()
+
+    what = environment(gate, replay="none" if reason == "replay" else "reexecute")
+    result = await two.first(what, gate.reached.wait(), open_later)
+    # An unreachable store shows only when the rollout was cut already: the reward so far.
+    assert result.stop_reason == ("answered" if reason == "replay" else "drained")
+    assert (result.sealed, result.rewards) == ("ready", (0.5,))
+
+
+RESUME: dict[str, Any] = {"on_crash": "resume"}
+
+
+async def test_the_log_is_stored_before_the_tool_is_called(two: Two) -> None:
+    """So a crash in a tool call leaves nothing in doubt."""
+    gate = Gate(2)
+    await two.first(environment(gate), gate.reached.wait(), crashed, **RESUME)
+    outcome = await two.second(environment(), **RESUME)
+    assert (outcome.stop_reason, outcome.turns) == (StopReason.ANSWERED, 3)
+    assert two.service.count("sample") == 3
+    assert two.line["UncertainSamples"] == 0
+
+
+async def test_a_sample_in_flight_at_a_crash_is_in_doubt(two: Two) -> None:
+    two.service.script("sample", None, Answer(fault="hang"))
+    await two.first(environment(), two.service.arrived("sample", 2), crashed, **RESUME)
+    assert (await two.second(environment(), **RESUME)).turns == 3
+    assert (two.line["UncertainSamples"], two.service.count("sample")) == (1, 4)
+
+
+async def spoil_version(two: Two) -> None:
+    (key,) = two.logs.stored
+    two.logs.stored[key] = json.dumps(json.loads(two.logs.stored[key]) | {"schema": 2}).encode()
+
+
+async def lose(two: Two) -> None:
+    two.logs.stored.clear()
+
+
+async def make_stale(two: Two) -> None:
+    (key,) = two.logs.stored
+    log = json.loads(two.logs.stored[key])
+    two.logs.stored[key] = json.dumps(log | {"entries": []}).encode()
+
+
+@pytest.mark.parametrize("spoil", [spoil_version, lose, make_stale])
+@pytest.mark.parametrize("end", [crashed, handed_over])
+async def test_a_log_that_does_not_fit_the_ledger_is_not_gone_on_from(two: Two, spoil: Any, end: Any) -> None:
+    gate = Gate(2)
+    await two.first(environment(gate), gate.reached.wait(), end, **RESUME)
+    await spoil(two)
+    outcome = await two.second(environment(), **RESUME)
+    assert (outcome.stop_reason, outcome.sealed) == (StopReason.CRASHED, "failed")
+    assert two.service.count("sample") == 2
+
+
+async def test_an_older_log_in_place_of_the_one_handed_back_is_noticed(two: Two) -> None:
+    """A put of an earlier claim that lands late."""
+    gate = Gate(2)
+    await two.first(environment(gate), gate.reached.wait(), handed_over)
+    (key,) = two.logs.stored
+    log = json.loads(two.logs.stored[key])
+    two.logs.stored[key] = json.dumps(log | {"epoch": log["epoch"] - 1}).encode()
+    assert (await two.second(environment())).stop_reason is StopReason.CRASHED
+
+
+@pytest.mark.parametrize(
+    ("settings", "stopped"), [({"on_crash": "fail"}, 2), (RESUME | {"uncertain_retries": 0}, 2)]
+)
+async def test_a_crash_that_may_not_be_resumed_fails(two: Two, settings: Any, stopped: int) -> None:
+    two.service.script("sample", None, Answer(fault="hang"))
+    await two.first(environment(), two.service.arrived("sample", stopped), crashed, **settings)
+    outcome = await two.second(environment(), **settings)
+    assert (outcome.stop_reason, outcome.sealed) == (StopReason.CRASHED, "failed")
+
+
+async def test_turns_that_no_store_took_are_not_sampled_again(two: Two) -> None:
+    two.logs.refuses_puts = True
+    gate = Gate(2)
+    await two.first(environment(gate), gate.reached.wait(), crashed, **RESUME)
+    two.logs.refuses_puts = False
+    assert (await two.second(environment(), **RESUME)).sealed == "failed"
+    assert two.service.count("sample") == 2
+
+
+async def test_a_store_that_is_down_costs_a_rollout_nothing(two: Two) -> None:
+    gate = Gate(2)
+    two.logs.refuses_puts = True
+    gate.opened.set()
+    result = await two.first(environment(gate), gate.reached.wait(), lambda *_: asyncio.sleep(0), **RESUME)
+    assert (result.stop_reason, result.turns) == (StopReason.ANSWERED, 3)
+
+
+async def test_a_log_that_cannot_be_read_now_is_waited_for(two: Two) -> None:
+    gate = Gate(2)
+    await two.first(environment(gate), gate.reached.wait(), handed_over)
+    two.logs.refuses_gets = True
+    with pytest.raises(OSError, match="get"):
+        await two.second(environment())
+    two.logs.refuses_gets = False
+    assert (await two.second(environment())).turns == 3
+    assert two.service.count("sample") == 3
+
+
+async def test_a_resumed_rollout_can_be_handed_over_again_and_again(two: Two) -> None:
+    for calls in (1, 2, 2):
+        gate = Gate(calls)
+        assert isinstance(await two.first(environment(gate), gate.reached.wait(), handed_over), HandedBack)
+    assert (await two.second(environment())).turns == 3
+    assert two.service.count("sample") == 3
+
+
+async def test_a_crash_while_replaying_is_resumed_whatever_the_setting(two: Two) -> None:
+    """Nothing was sampled since the hand-back, so the log is still whole."""
+    gate, again = Gate(2), Gate(1)
+    await two.first(environment(gate), gate.reached.wait(), handed_over)
+    await two.first(environment(again), again.reached.wait(), crashed)
+    assert (await two.second(environment())).turns == 3
+    assert two.service.count("sample") == 3
+
+
+async def test_a_crash_after_a_resume_is_a_crash(two: Two) -> None:
+    gate, again = Gate(1), Gate(2)
+    await two.first(environment(gate), gate.reached.wait(), handed_over)
+    await two.first(environment(again), again.reached.wait(), crashed)
+    assert (await two.second(environment())).stop_reason is StopReason.CRASHED
+
+
+async def test_a_tool_that_returns_something_else_diverges(two: Two) -> None:
+    gate = Gate(2)
+    await two.first(environment(gate), gate.reached.wait(), handed_over)
+    outcome = await two.second(environment(answers("43")))
+    assert (outcome.stop_reason, outcome.sealed) == (StopReason.REPLAY_DIVERGED, "ready")
+    assert two.service.count("sample") == 2
+
+
+async def test_the_log_is_stored_before_the_rollout_is_handed_back(two: Two) -> None:
+    held_back = []
+
+    class Looking(Broken):
+        async def put(self, request: RolloutRequest, data: bytes) -> None:
+            held_back.append(two.item().get("handed_back"))
+            await super().put(request, data)
+
+    two.logs = Looking()
+    gate = Gate(1)
+    await two.first(environment(gate), gate.reached.wait(), handed_over)
+    assert held_back == [None]
+    assert "owner" not in two.item()
+    assert b"TARGET-7" not in b"".join(two.logs.stored.values())
+
+
+async def test_a_bucket_as_the_store(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    client("s3", url).create_bucket(Bucket="logs", CreateBucketConfiguration={"LocationConstraint": REGION})
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    store = S3LogStore(log_client(REGION), "logs")
+    odd = request("../../hacked")
+    assert await store.get(odd) is None
+    await store.put(odd, b"one")
+    await store.put(odd, b"two")
+    assert await store.get(odd) == b"two"
+    (found,) = client("s3", url).list_objects_v2(Bucket="logs")["Contents"]
+    assert found["Key"] == object_key(odd)
+    prefix, job, digest = found["Key"].split("/")
+    assert (prefix, job, len(digest)) == ("rollout-logs", "desk-1", 64 + len(".json"))
+    store.close()
