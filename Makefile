@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 NODE := .node/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: rehearse test test-sdk check synth cdk deploy-local vendor lock clean
+.PHONY: rehearse test chaos test-sdk check synth cdk deploy-local vendor lock clean
 
 rehearse: $(VENV)/.rehearsal
 	$(BIN)/mtrl rehearse $(ARGS)
 
 test: check .venv-aws/.ready $(NODE) vendor
 	$(BIN)/python -m pytest $(ARGS)
+
+# Real workers under faults: all rows of docs/reliability.md take some two hours, FAULT=sigterm ROLLOUTS=300 a minute.
+chaos: $(VENV)/.dev .venv-aws/.ready
+	$(BIN)/python -m bench.chaos --fault $(or $(FAULT),all) --rollouts $(or $(ROLLOUTS),1000) $(ARGS)
 
 # Functions are checked by path, one folder at a time: `lambda` is a keyword, so it is no package.
 check: $(VENV)/.dev

@@ -2,6 +2,7 @@
 
 import typer
 
+from mtrl.commands.dataset import dataset
 from mtrl.commands.deploy_local import deploy_local
 from mtrl.commands.rehearse import rehearse
 from mtrl.commands.service import service
@@ -15,3 +16,4 @@ app = typer.Typer(
 app.command()(rehearse)
 app.command()(service)
 app.command()(deploy_local)
+app.add_typer(dataset, name="dataset")

@@ -35,12 +35,16 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("MTRL_SYNC_LIMIT_SECONDS", "840", "after this an HTTP caller is answered while work goes on"),
     Variable("MTRL_DRAIN_SECONDS", "105", "from SIGTERM to exit"),
     Variable("MTRL_MAX_ATTEMPTS", "5", "claims on one rollout before it is given up as poison"),
-    Variable("MTRL_ON_CRASH", "fail", "if a worker died while sampling: fail (seal it) or leave it"),
+    Variable("MTRL_ON_CRASH", "fail", "a worker died while sampling: fail (seal it), leave it, or resume it"),
     Variable("MTRL_QUEUE_URL", None, "the queue that the forwarder fills", ("queue",)),
     Variable("MTRL_DEAD_LETTER_URL", None, "the queue for what can never be worked on", ("queue",)),
     Variable("MTRL_LEDGER_TABLE", None, "the DynamoDB table of the rollout ledger", ("queue",)),
     Variable("MTRL_CLAIM_CHECK_BUCKET", None, "where the forwarder puts requests too large for the queue"),
+    Variable(
+        "MTRL_ROLLOUT_LOG_BUCKET", None, "where the logs of unfinished rollouts go; else they are sealed"
+    ),
     Variable("MTRL_HEALTH_FILE", None, "a file whose time is renewed while the queue worker is well"),
+    Variable("MTRL_SEAL_KEYS", None, "keys of sealed targets: file:PATH, secretsmanager:ARN or kms:PATH"),
     Variable("MTRL_ARCHIVE_DIR", None, "folder for transcripts of evaluations and of disagreements"),
     Variable("MTRL_ARCHIVE_BUCKET", None, "bucket for the same; goes before the folder"),
     Variable("MTRL_METRICS_NAMESPACE", "mtrl-kit", "CloudWatch namespace of the EMF metrics"),

@@ -1,5 +1,6 @@
 """What every entrypoint starts with: settings, plug-ins, credentials, one connection pool."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,8 +14,11 @@ from adapters.runtime.aws import aws_client
 from adapters.runtime.gate import job_runtime_endpoint
 from adapters.runtime.job_runtime import JobRuntime, open_session
 from adapters.runtime.ledger import Ledger, MemoryLedger
+from adapters.runtime.log_store import LogStore
 from adapters.runtime.plugins import load_environment, load_loop
 from adapters.runtime.rollout import Rollouts
+from adapters.runtime.seal_keys import KeyRing, KeysError, load_keys
+from adapters.runtime.sealing import OpeningEnvironment
 from adapters.runtime.settings import Settings, SettingsError
 from adapters.runtime.telemetry import Telemetry
 
@@ -33,14 +37,17 @@ class Process:
 
 
 @asynccontextmanager
-async def start(environ: Mapping[str, str], ledger: Ledger | None = None) -> AsyncIterator[Process]:
+async def start(
+    environ: Mapping[str, str], ledger: Ledger | None = None, logs: LogStore | None = None
+) -> AsyncIterator[Process]:
     """Assemble an adapter process; leaving the context closes its connections.
 
     Raises:
         SettingsError, PluginError, CredentialsMissing: what is wrong and what to do, for the operator.
     """
     settings = Settings.from_environ(environ)
-    environment = load_environment(settings.environment, environ)
+    keys = await asyncio.to_thread(_seal_keys, settings)
+    environment = OpeningEnvironment(load_environment(settings.environment, environ), keys)
     loop = load_loop(settings.loop)
     telemetry = Telemetry(settings.metrics_namespace, environment.name, settings.log_level)
     _check_context(settings, environment, telemetry)
@@ -62,9 +69,16 @@ async def start(environ: Mapping[str, str], ledger: Ledger | None = None) -> Asy
             uncertain_retries=settings.uncertain_retries,
         )
         rollouts = Rollouts(
-            settings, environment, loop, runtime, ledger or MemoryLedger(), telemetry, archive
+            settings, environment, loop, runtime, ledger or MemoryLedger(), telemetry, archive, logs
         )
         yield Process(settings, environment, rollouts, telemetry)
+
+
+def _seal_keys(settings: Settings) -> KeyRing:
+    try:
+        return load_keys(settings.seal_keys, settings.region) if settings.seal_keys else KeyRing()
+    except KeysError as error:
+        raise SettingsError([f"MTRL_SEAL_KEYS: {error}"]) from None
 
 
 def _archive(settings: Settings) -> Archive | None:

@@ -10,6 +10,7 @@ import pytest
 
 from rehearsal.policies.base import Sampled, TrainablePolicy
 from rehearsal.policies.tiny import TinyPolicy
+from rehearsal.policies.tiny.choices import ARGUMENT, SECTIONS
 
 TEMPLATE = '{"colour": "red | green | blue", "size": "small | large"}'
 SYSTEM = f"Look the case up. Answer as <final_output>{TEMPLATE}</final_output>."
@@ -49,7 +50,11 @@ def after_a_call() -> list[dict[str, Any]]:
 def shifted(scale: float = 0.5) -> TinyPolicy:
     """A policy away from its prior, so that nothing is at a special value."""
     policy = TinyPolicy()
-    noise = np.random.default_rng(3).normal(0, scale, policy.parameters.size)
+    names = [name for features in SECTIONS.values() for name in features]
+    # The newest features draw last, so that having them leaves the noise of all others as it was.
+    order = sorted(range(len(names)), key=lambda at: names[at].startswith(("ask", "told_in_reply")))
+    noise = np.empty(policy.parameters.size)
+    noise[order] = np.random.default_rng(3).normal(0, scale, noise.size)
     policy.load(policy.parameters + noise)
     return policy
 
@@ -188,3 +193,56 @@ def test_parameters_are_a_copy_and_must_fit() -> None:
 
 def _calls(turn: Sampled) -> list[Any]:
     return list(turn.message.get("tool_calls") or [])
+
+
+ASKING = (
+    "Ask the customer for code, then look_up. Ask the customer for colour. "
+    'Answer as <final_output>{"colour": "<value>"}</final_output>.'
+)
+
+
+def asking(*more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "system", "content": ASKING}, OPENING[1], *more], "tools": TOOLS}
+
+
+def question(name: str, reply: str) -> list[dict[str, Any]]:
+    text = f"Please tell me your {name}."
+    return [{"role": "assistant", "content": text}, {"role": "user", "content": reply}]
+
+
+async def asked(policy: TinyPolicy, messages: dict[str, Any], name: str) -> float:
+    """How often it asks for this fact."""
+    made = [await policy.sample(messages, seed) for seed in range(300)]
+    wanted = f"Please tell me your {name}."
+    return [turn.message["content"] for turn in made].count(wanted) / len(made)
+
+
+async def test_it_asks_only_where_the_instructions_speak_of_a_customer() -> None:
+    made = await turns(TinyPolicy(), 100)
+    assert not any("Please" in str(turn.message["content"]) for turn in made)
+    assert await asked(TinyPolicy(), asking(), "code") > 0
+
+
+async def test_it_asks_for_what_a_result_names_until_it_is_told() -> None:
+    call = after_a_call()
+    named = [call[0], {**call[1], "content": '{"next": "ask the customer for code"}'}]
+    policy = TinyPolicy()
+    often = await asked(policy, asking(*named), "code")
+    assert often > 0.4
+    assert often > 5 * await asked(policy, asking(*named), "colour")
+    held_back = await asked(policy, asking(*named, *question("code", "Do you need that?")), "code")
+    assert held_back > 0.4
+    assert await asked(policy, asking(*named, *question("code", "code: 77")), "code") < often / 2
+
+
+async def test_it_can_learn_that_the_last_word_counts() -> None:
+    """What was told in a reply can be told from what was said at the beginning."""
+    policy, more = TinyPolicy(), question("case_id", "case_id: B-99")
+    weights = policy.parameters
+    at = sum(len(SECTIONS[name]) for name in ("action", "form")) + ARGUMENT.index("told_in_reply")
+    weights[at] = 9.0
+    policy.load(weights)
+    made = [await policy.sample(asking(*more), seed) for seed in range(200)]
+    calls = [json.loads(call["function"]["arguments"]) for turn in made for call in _calls(turn)]
+    assert calls
+    assert {call["case_id"] for call in calls} == {"B-99"}

@@ -19,6 +19,7 @@ from rehearsal.policies.tiny.reading import (
     Field,
     Tool,
     View,
+    asked_for,
     names_in,
     none_like,
     overlap,
@@ -36,10 +37,12 @@ ACTION = (
     "tool_arguments_known", "tool_arguments_missing",
     "tool_named_in_last_result", "tool_named_in_last_error", "tool_named_earlier", "tool_next_in_order",
     "tool_near_open_field",
+    "ask", "ask_named_in_last", "ask_told_since_last", "ask_known",
 )  # fmt: skip
 FORM = ("call_natively", "call_as_text")
 ARGUMENT = (
     "same_name", "name_overlap", "from_tool", "newest", "fits_type", "in_enum", "in_last_error",
+    "told_in_reply",
 )  # fmt: skip
 WRAPPING = ("final_output_tag", "code_fence", "bare_json", "other_tag", "prose")
 FIELD = (
@@ -59,6 +62,13 @@ class Choice:
     section: str
     features: Matrix
     candidates: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question to the other party: tell me this fact."""
+
+    name: str
 
 
 class Standing:
@@ -106,10 +116,11 @@ class Standing:
 
 
 def action(standing: Standing) -> Choice:
-    """Answer, or call one of the tools. Candidate None is the answer."""
+    """Answer, call one of the tools, or ask for a fact. Candidate None is the answer."""
     view = standing.view
     rows = [_answer_row(standing), *(_tool_row(standing, tool) for tool in view.tools)]
-    return Choice("action", np.array(rows), [None, *view.tools])
+    rows += [_ask_row(standing, name) for name in view.askable]
+    return Choice("action", np.array(rows), [None, *view.tools, *map(Ask, view.askable)])
 
 
 def _answer_row(s: Standing) -> list[float]:
@@ -137,7 +148,19 @@ def _tool_row(s: Standing, tool: Tool) -> list[float]:
         float(tool.name in s.pending and not named_last_ok and not named_last_error),
         float(tool.name == s.next_in_order),
         max((overlap(tool.name, f.name) for f in s.open_fields), default=0.0),
+        0.0, 0.0, 0.0, 0.0,
     ]  # fmt: skip
+
+
+def _ask_row(s: Standing, name: str) -> list[float]:
+    said = s.view.said.get(words(name))
+    row = [
+        1.0,
+        float(s.last is not None and name in asked_for(s.last.text)),
+        float(said is not None and said.after_calls == len(s.view.calls)),
+        float(words(name) in s.known),
+    ]
+    return [0.0] * (len(ACTION) - len(row)) + row
 
 
 def form() -> Choice:
@@ -161,7 +184,9 @@ def argument(standing: Standing, tool: Tool, name: str) -> Choice | None:
         return None
     newest = max(fact.call for fact in values.values())
     error = standing.last.text if standing.last is not None and not standing.last.ok else ""
-    row = partial(_argument_row, name=name, schema=schema, enum=enum, newest=newest, error=error)
+    said = standing.view.said.get(words(name))
+    told = None if said is None else said.value
+    row = partial(_argument_row, name=name, schema=schema, enum=enum, newest=newest, error=error, told=told)
     facts = list(values.values())
     return Choice(
         "argument", np.array([row(fact) for fact in facts]), [coerce(f.value, schema) for f in facts]
@@ -169,7 +194,7 @@ def argument(standing: Standing, tool: Tool, name: str) -> Choice | None:
 
 
 def _argument_row(
-    fact: Fact, *, name: str, schema: Any, enum: Sequence[Any], newest: int, error: str
+    fact: Fact, *, name: str, schema: Any, enum: Sequence[Any], newest: int, error: str, told: str | None
 ) -> list[float]:
     return [
         float(same_name(fact.key, name)),
@@ -179,6 +204,7 @@ def _argument_row(
         float(_fits(fact.value, schema)),
         float(bool(enum) and fact.value in enum),
         float(bool(error) and len(str(fact.value)) > 2 and str(fact.value) in error),
+        float(told is not None and fact.value == told),
     ]
 
 

@@ -119,10 +119,12 @@ class _Draw:
 
 def _turn(view: View, draw: _Draw, seed: int) -> dict[str, Any]:
     standing = Standing(view)
-    tool = draw(choices.action(standing))
-    if tool is None:
+    act = draw(choices.action(standing))
+    if act is None:
         return _answer(view, standing, draw)
-    return _call(standing, tool, draw, seed)
+    if isinstance(act, choices.Ask):
+        return {"role": "assistant", "content": f"Please tell me your {act.name}."}
+    return _call(standing, act, draw, seed)
 
 
 def _call(standing: Standing, tool: Tool, draw: _Draw, seed: int) -> dict[str, Any]:

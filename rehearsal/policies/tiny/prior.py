@@ -23,9 +23,11 @@ PRIOR: dict[str, dict[str, float]] = {
         "tool_next_in_order": 1.5,
         "tool_named_in_last_result": 3.0,
         "tool_named_in_last_error": 2.0,
+        "ask_named_in_last": 3.5,
+        "ask_told_since_last": -2.0,
     },
     "form": {"call_natively": 3.0},
-    "argument": {"same_name": 6.0, "name_overlap": 2.0, "fits_type": 1.0},
+    "argument": {"same_name": 6.0, "name_overlap": 2.0, "fits_type": 1.0, "told_in_reply": 1.0},
     "wrapping": {"final_output_tag": 2.0, "code_fence": 2.5},
     "field": {"tool_same_name": 6.0, "tool_overlap": 1.0, "fact_is_allowed": 1.0, "none_like": 2.0},
 }

@@ -13,6 +13,7 @@ _NOTHING_WORDS = frozenset({"none", "not", "no", "na", "nil"})
 _TEMPLATE = re.compile(r"<final_output>\s*(\{.*?\})\s*</final_output>", re.DOTALL)
 _CASE_LINE = re.compile(r"^[ \t]*([A-Za-z_][\w .-]{0,60}?)[ \t]*:[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
 _TEXT_RESULT = re.compile(r"^Result of (\S+) \([^)]*\): (.*)$", re.DOTALL)
+_ASK = re.compile(r"\bask the customer for ([a-z][a-z_]*)", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 MAX_FACTS = 96
 """A longer memory is not read: the newest facts win, as they do in a model's attention."""
@@ -58,6 +59,15 @@ class Call:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the other party last said of a fact, in reply to us."""
+
+    value: str
+    after_calls: int
+    """How many tool calls had been made by then."""
+
+
 @dataclass(slots=True)
 class View:
     """All that the policy decides from."""
@@ -66,6 +76,10 @@ class View:
     fields: tuple[Field, ...]
     facts: list[Fact] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    askable: tuple[str, ...] = ()
+    """The facts that the instructions tell to ask the customer for."""
+    said: dict[frozenset[str], Said] = field(default_factory=dict)
+    """By the words of the fact's name; only what was said after the opening."""
 
 
 def read(request: Mapping[str, Any]) -> View:
@@ -74,7 +88,7 @@ def read(request: Mapping[str, Any]) -> View:
     instructions = "\n".join(_text(m) for m in messages if m.get("role") == "system")
     tools = _tools(orjson.dumps(request.get("tools") or []), instructions)
     opening = "\n".join(_text(m) for m in messages[:2] if m.get("role") == "user")
-    view = View(tools, _fields(instructions) or _fields(opening))
+    view = View(tools, _fields(instructions) or _fields(opening), askable=asked_for(instructions))
     _walk(view, messages)
     view.facts = view.facts[-MAX_FACTS:]
     return view
@@ -82,9 +96,11 @@ def read(request: Mapping[str, Any]) -> View:
 
 def _walk(view: View, messages: Sequence[Mapping[str, Any]]) -> None:
     called: dict[str, str] = {}
+    opening = True
     for message in messages:
         role, text = message.get("role"), _text(message)
         if role == "assistant":
+            opening = False
             for call in message.get("tool_calls") or ():
                 called[str(call.get("id"))] = str(call.get("function", {}).get("name"))
         elif role == "tool":
@@ -94,7 +110,10 @@ def _walk(view: View, messages: Sequence[Mapping[str, Any]]) -> None:
             if written:
                 _add_result(view, written[1], written[2])
             else:
-                view.facts.extend(Fact(key, value, -1) for key, value in _case(text))
+                told = _case(text)
+                view.facts.extend(Fact(key, value, -1) for key, value in told)
+                if not opening:
+                    view.said |= {words(key): Said(value, len(view.calls)) for key, value in told}
 
 
 def _add_result(view: View, tool: str, text: str) -> None:
@@ -166,6 +185,12 @@ def _tools(tools_json: bytes, instructions: str) -> tuple[Tool, ...]:
         required = tuple(map(str, schema.get("required") or ()))
         found.append(Tool(name, required, schema.get("properties") or {}, rank))
     return tuple(found)
+
+
+@lru_cache(maxsize=65536)
+def asked_for(text: str) -> tuple[str, ...]:
+    """The facts that a text tells to ask the customer for, in order."""
+    return tuple(dict.fromkeys(_ASK.findall(text)))
 
 
 @lru_cache(maxsize=8192)

@@ -1,0 +1,119 @@
+"""The job: an evaluation of the sop environment, as many rollouts as asked for."""
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from adapters.environments.sop import create
+from bench.chaos_kit.rows import Row
+from mtrl.rehearsing.jobs import BASE_MODEL, ROLE, SCHEMA_VERSION
+from mtrl.rehearsing.processes import rehearsal_credentials
+from rehearsal.service.options import ACCOUNT, REGION
+
+GROUP = 5
+"""Rollouts of each prompt."""
+NAME, CATEGORY = "chaos", "AgentRFTEvaluation"
+FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:forwarder"
+POLL_SECONDS = 0.5
+OVERSIZED_BYTES = 1_000_000
+"""More than a queue message holds: it travels as a claim check."""
+
+
+class Job:
+    """A job at the stand-in."""
+
+    def __init__(self, endpoint: str) -> None:
+        keys = rehearsal_credentials()
+        self._endpoint = endpoint
+        self._client = boto3.client(
+            "sagemaker",
+            region_name=REGION,
+            endpoint_url=endpoint,
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    async def start(self, row: Row, rollouts: int, folder: Path) -> None:
+        await asyncio.to_thread(
+            self._client.create_job,
+            JobName=NAME,
+            JobCategory=CATEGORY,
+            RoleArn=ROLE,
+            JobConfigSchemaVersion=SCHEMA_VERSION,
+            JobConfigDocument=json.dumps(_document(row, write_prompts(row, rollouts, folder), folder)),
+        )
+
+    async def ended(self, seconds: float) -> str:
+        """Wait for its end; what it ended with."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            told = await asyncio.to_thread(self._client.describe_job, JobName=NAME, JobCategory=CATEGORY)
+            if told["JobStatus"] not in ("InProgress", "Stopping"):
+                return " ".join((told["JobStatus"], told.get("FailureReason", ""))).strip()
+            await asyncio.sleep(POLL_SECONDS)
+        return f"did not end within {seconds:g} s"
+
+    async def counts(self) -> Mapping[str, int]:
+        """The service's own counters."""
+
+        def read() -> Mapping[str, Mapping[str, int]]:
+            with urllib.request.urlopen(f"{self._endpoint}/_rehearsal/counts", timeout=30) as answer:  # noqa: S310
+                by_job: Mapping[str, Mapping[str, int]] = json.loads(answer.read())
+                return by_job
+
+        by_job = await asyncio.to_thread(read)
+        return next((c for arn, c in by_job.items() if arn.endswith(f"/{NAME}")), {})
+
+
+def write_prompts(row: Row, rollouts: int, folder: Path) -> Path:
+    """The data set: one prompt a group, and if the row says so, some that are no task."""
+    source = create({})
+    tasks = [*source.tasks("returns_desk", "test"), *source.tasks("returns_desk", "train")]
+    wanted = rollouts // GROUP
+    if wanted > len(tasks):
+        raise ValueError(f"at most {len(tasks) * GROUP} rollouts: there are {len(tasks)} tasks.")
+    prompts = [task.to_prompt() for task in tasks[:wanted]]
+    if row.poison:
+        bad = poison(wanted)
+        prompts[: len(bad)] = bad
+    path = folder / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
+    return path
+
+
+def poison(prompts: int) -> list[str]:
+    """One prompt in a hundred, at least one, of each kind: unknown environment, malformed, far too large."""
+    each = max(1, prompts // 100)
+    large = {"return_id": "x" * OVERSIZED_BYTES}
+    kinds: list[dict[str, Any]] = [
+        {"environment": "nobodys", "input": {}},
+        {"environment": "sop", "input": {"domain": 5}},
+        {"environment": "sop", "input": {"domain": "nobodys", "case": large}},
+    ]
+    return [json.dumps({"id": f"bad-{n}", **kind}) for n in range(each) for kind in kinds]
+
+
+def _document(row: Row, data: Path, folder: Path) -> dict[str, Any]:
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": data.resolve().as_uri()}}
+    return {
+        "AgentConfig": {"CustomAgentLambdaConfig": {"LambdaArn": FUNCTION}},
+        "InputDataConfig": [{"ChannelName": "evaluation", "DataSource": source}],
+        "OutputDataConfig": {"S3OutputPath": (folder / "output").resolve().as_uri()},
+        "EvaluationConfig": {
+            "BaseModelArn": BASE_MODEL,
+            "AcceptEula": True,
+            "HyperParameters": {
+                "eval_group_size": str(GROUP),
+                "pass_k_values": "[1]",
+                "rollout_max_concurrency": str(row.in_flight),
+                "rollout_timeout": str(row.timeout),
+                "rollout_max_retries": str(row.attempts),
+            },
+        },
+    }
