@@ -85,6 +85,37 @@ class TaskSource(Protocol):
         """Terms that a user must accept before the tasks are used; None for the kit's own."""
 
 
+@dataclass(frozen=True, slots=True)
+class RewardTerms:
+    """What an environment says of its reward, so that a check can hold it to that."""
+
+    success: float = 1.0
+    """A reward at or above it calls the rollout a success; the service's `success_threshold`."""
+    shaping_bound: float = 0.5
+    """The most that anything but a right outcome may earn, or that an edit which leaves every field of the
+    answer as it is may add to a reward below `success`."""
+
+
+@runtime_checkable
+class DeclaresReward(Protocol):
+    """What an environment may also be: one that declares its reward. Without it, `RewardTerms()` is held
+    against it."""
+
+    @property
+    def reward_terms(self) -> RewardTerms: ...
+
+
+@runtime_checkable
+class Demonstrator(Protocol):
+    """What an environment may also be: one that can show how its tasks are done, for checks and probes."""
+
+    def demonstrate(self, task: Task) -> "Policy":
+        """A policy, for one episode, that works the task by the procedure and scores 1.
+
+        It sees what any policy sees, and may also read the task's target.
+        """
+
+
 class Policy(Protocol):
     """The model in training, bound to one rollout."""
 

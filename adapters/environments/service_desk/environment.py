@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal
 
-from adapters.contract import Episode, RequestError, Split, Task
+from adapters.contract import Episode, RequestError, RewardTerms, Split, Task
 from adapters.environments.service_desk.episode import ServiceDeskEpisode
 from adapters.environments.service_desk.procedure import ANSWER_FIELDS
+from adapters.environments.service_desk.rewarding import SHAPING_BOUND
 from adapters.environments.service_desk.tasks import DOMAIN, NAME, tasks
 from adapters.environments.service_desk.world import make_world
 
@@ -22,6 +23,7 @@ class ServiceDeskEnvironment:
     name = NAME
     replay: Literal["reexecute"] = "reexecute"
     """The tools write to the episode's own desk only, and have no clock and no dice."""
+    reward_terms = RewardTerms(shaping_bound=SHAPING_BOUND)
 
     def __init__(self, max_turns: int) -> None:
         self.max_turns = max_turns

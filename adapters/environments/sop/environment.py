@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal
 
-from adapters.contract import Episode, RequestError, Task
+from adapters.contract import Episode, RequestError, RewardTerms, Task
 from adapters.environments.sop.episode import SopEpisode
 from adapters.environments.sop.folder import Domain
+from adapters.environments.sop.grading import SHAPING_BOUND
 from adapters.environments.sop.splits import Split, tasks
 
 NAME = "sop"
@@ -20,6 +21,7 @@ class SopEnvironment:
     name = NAME
     replay: Literal["reexecute"] = "reexecute"
     """Tools only read and are deterministic, so an episode can be rebuilt by calling them again."""
+    reward_terms = RewardTerms(shaping_bound=SHAPING_BOUND)
 
     def __init__(
         self, domains: Mapping[str, Domain], max_turns: int, notices: Mapping[str, str] | None = None

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import Any, Literal
 
-from adapters.contract import Episode, RequestError, Split, Task
-from adapters.environments.sql.answers import Target
+from adapters.contract import Episode, RequestError, RewardTerms, Split, Task
+from adapters.environments.sql.answers import SHAPING_BOUND, Target
 from adapters.environments.sql.catalog import SCHEMAS
 from adapters.environments.sql.database import image
 from adapters.environments.sql.episode import SqlEpisode
@@ -24,6 +24,7 @@ class SqlEnvironment:
     name = NAME
     replay: Literal["reexecute"] = "reexecute"
     """Queries only read seeded rows, so an episode can be rebuilt by calling the tools again."""
+    reward_terms = RewardTerms(shaping_bound=SHAPING_BOUND)
 
     def __init__(self, max_turns: int) -> None:
         self.max_turns = max_turns
