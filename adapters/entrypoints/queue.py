@@ -88,8 +88,20 @@ class QueueWorker:
             self._telemetry.log("ERROR", "queue_unreachable", error=f"{error}"[:300])
             await asyncio.wait({stopping}, timeout=TROUBLE_SECONDS)
             return
+        if deliveries:
+            self._say_ages(deliveries)
         for delivery in deliveries:
             self._start(delivery)
+
+    def _say_ages(self, deliveries: list[Delivery]) -> None:
+        """How old messages are when there is room for them. How many wait, the queue's own metrics say."""
+        now = time.time()
+        ages = [round(max(0.0, now - delivery.sent_at), 1) for delivery in deliveries if delivery.sent_at]
+        redelivered = sum(delivery.receives > 1 for delivery in deliveries)
+        self._telemetry.metrics(
+            "received",
+            {"QueueAgeSeconds": ages, "Received": len(deliveries), "Redelivered": redelivered},
+        )
 
     async def _hand_back(self, polling: "asyncio.Task[list[Delivery]]") -> None:
         """What the poll in flight still brings would be hidden from everyone: make it visible again."""
@@ -139,7 +151,13 @@ class QueueWorker:
             self._telemetry.log("WARNING", "message_rests", error=f"{type(error).__name__}: {error}"[:300])
             await self._inbox.hide(delivery, RETRY_SECONDS)
         else:
+            await self._delete(delivery)
+
+    async def _delete(self, delivery: Delivery) -> None:
+        try:
             await self._inbox.delete(delivery)
+        except (BotoCoreError, ClientError) as error:  # it comes back, and the ledger says that it is done
+            self._telemetry.log("WARNING", "not_deleted", error=f"{error}"[:300])
 
     async def _give_up(self, delivery: Delivery, request: RolloutRequest | None, error: RequestError) -> None:
         """Seal what can be named, so that the service need not wait for its timeout; then bury it."""
