@@ -17,7 +17,6 @@ the others finish or are sealed with what they have.
 
 import asyncio
 import os
-import socket
 import sys
 import time
 from pathlib import Path
@@ -27,12 +26,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from adapters.contract import RefusedError, RequestError, RolloutRequest, StopReason
 from adapters.entrypoints.inbox import VISIBILITY_SECONDS, Delivery, Inbox
 from adapters.entrypoints.process import Process, start
+from adapters.entrypoints.sharing import shared
 from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signals
 from adapters.runtime.auth import CredentialsMissing
 from adapters.runtime.aws import aws_client
-from adapters.runtime.dynamo_ledger import DynamoLedger, dynamo_client
 from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
-from adapters.runtime.log_store import S3LogStore, log_client
 from adapters.runtime.plugins import PluginError
 from adapters.runtime.reporting import NotAcknowledged
 from adapters.runtime.rollout import Busy, HandedBack, Poisoned
@@ -197,23 +195,13 @@ async def serve(process: Process, inbox: Inbox, queue: QueueSettings) -> None:
 async def _main() -> None:
     queue = QueueSettings.from_environ(os.environ)
     settings = Settings.from_environ(os.environ)
-    ledger = DynamoLedger(
-        dynamo_client(settings.region),
-        queue.ledger_table,
-        owner=f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}",
-        request_timeout=settings.sample_timeout,
-    )
     inbox = Inbox(queue, aws_client("sqs", settings.region), aws_client("s3", settings.region))
-    bucket = queue.rollout_log_bucket
-    logs = None if bucket is None else S3LogStore(log_client(settings.region), bucket)
     try:
-        async with start(os.environ, ledger, logs) as process:
-            await serve(process, inbox, queue)
+        with shared(settings, queue.ledger_table, queue.rollout_log_bucket) as ours:
+            async with start(os.environ, ours.ledger, ours.logs) as process:
+                await serve(process, inbox, queue)
     finally:
         inbox.close()
-        ledger.close()
-        if logs is not None:
-            logs.close()
 
 
 def main() -> None:
