@@ -97,8 +97,9 @@ class Rollouts:
         )
 
     @property
-    def running(self) -> int:
-        return len(self._running)
+    def running(self) -> list[str]:
+        """The ids of the rollouts in hand."""
+        return [run.request.rollout_id for run in self._running.values()]
 
     def read_task(self, request: RolloutRequest) -> Task:
         """Check a request without touching the service.
@@ -126,7 +127,7 @@ class Rollouts:
     def drain(self) -> list[str]:
         """Tell every rollout, now and later, to finish with what it has. Returns the running ones' ids."""
         self._cutting.draining.set()
-        return [run.request.rollout_id for run in self._running.values()]
+        return self.running
 
     async def run(self, request: RolloutRequest) -> Outcome:
         """Take one rollout from claim to acknowledged reward.

@@ -1,4 +1,4 @@
-"""Two HTTP processes of one ledger: what one left, or died over, the other finishes when it is asked again."""
+"""Two HTTP processes of one ledger: what one left, or died over, the other finishes when asked again."""
 
 import asyncio
 import signal

@@ -226,6 +226,24 @@ async def test_sigterm_seals_what_runs_and_leaves_what_waits(tmp_path: Path, int
     assert line["stop_reason"] == "drained"
 
 
+async def test_a_second_sigterm_exits_at_once_and_says_what_is_uncertain(
+    tmp_path: Path, intake: Intake
+) -> None:
+    async with FakeJobRuntime() as service:
+        service.script("sample", Answer(fault="hang"))
+        async with worker(tmp_path, intake, service) as (process, log):
+            intake.send(wire("s1"))
+            await service.arrived("sample")
+            process.send_signal(signal.SIGTERM)
+            await until(lambda: '"draining"' in said(log), process, log)
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(process.wait(), PATIENCE) == 1
+        assert service.seals == {}
+    (killed,) = [line for line in read_json_lines(log) if line.get("event") == "killed"]
+    assert killed["uncertain_rollouts"] == ["s1"]
+    assert intake.left() == 1
+
+
 async def test_the_health_file_is_renewed(tmp_path: Path, intake: Intake) -> None:
     health = tmp_path / "health"
     async with (
