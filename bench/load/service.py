@@ -62,6 +62,13 @@ class Service:
         return self.trajectories.setdefault(rollout_id, Trajectory())
 
     def _serve(self, request: Request) -> None:
+        try:
+            self._dispatch(request)
+        except (ValueError, KeyError, TypeError) as error:
+            self.breaches.append(f"{request.path} with a body of another form: {error!r}")
+            request.reply(b'{"message": "malformed"}', status=400)
+
+    def _dispatch(self, request: Request) -> None:
         if request.path in SAMPLE_PATHS:
             self._sample(request)
         elif request.path == "/complete-rollout":
@@ -146,7 +153,7 @@ class Service:
             self.breaches.append("a result of an unknown rollout")
         else:
             trajectory.sealed = "ready"
-            trajectory.rewards = [float(reward) for reward in orjson.loads(request.body).get("rewards", [])]
+            trajectory.rewards = [float(orjson.loads(request.body).get("rewards", "nan"))]
             trajectory.ended.set()
         request.reply(b"")
 
