@@ -21,7 +21,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError
 
 from adapters.contract import Outcome, RefusedError, RequestError, RolloutRequest
-from adapters.entrypoints.process import Process, start
+from adapters.entrypoints.process import Process, spare_the_collector, start
 from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signals
 from adapters.runtime.auth import CredentialsMissing
 from adapters.runtime.plugins import PluginError
@@ -205,6 +205,7 @@ async def serve(process: Process) -> None:
 
 async def _main() -> None:
     async with start(os.environ) as process:
+        spare_the_collector()
         await serve(process)
 
 

@@ -26,7 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from adapters.contract import RefusedError, RequestError, RolloutRequest, StopReason
 from adapters.entrypoints.inbox import VISIBILITY_SECONDS, Delivery, Inbox
-from adapters.entrypoints.process import Process, start
+from adapters.entrypoints.process import Process, spare_the_collector, start
 from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signals
 from adapters.runtime.auth import CredentialsMissing
 from adapters.runtime.aws import aws_client
@@ -189,6 +189,7 @@ async def _main() -> None:
     logs = None if bucket is None else S3LogStore(log_client(settings.region), bucket)
     try:
         async with start(os.environ, ledger, logs) as process:
+            spare_the_collector()
             await serve(process, inbox, queue)
     finally:
         inbox.close()
