@@ -2,7 +2,8 @@
 
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,19 +57,24 @@ class Bench:
     async def levels(
         self, candidate: Candidate, levels: Sequence[Level], shape: world.Shape, run: int
     ) -> list[Row]:
-        """Start a candidate, warm it up, and drive it through levels. Raises DidNotStart."""
-        os.sched_setaffinity(0, cores()[1])
-        places = max(level.concurrency for level in levels)
-        async with running(candidate, self.service.url, self.folder, places) as process:
-            await self._drive(process, WARM_UP, world.Shape(turns=2, latency=0.01))
-            return [await self._row(candidate, process, level, shape, run) for level in levels]
+        """Start a candidate and drive it through levels. Raises DidNotStart."""
+        async with self.started(candidate, max(level.concurrency for level in levels)) as process:
+            return [await self.row(candidate, process, level, shape, run) for level in levels]
 
-    async def _row(
+    @asynccontextmanager
+    async def started(self, candidate: Candidate, places: int) -> AsyncIterator[Running]:
+        """A candidate's process, warm. Raises DidNotStart."""
+        os.sched_setaffinity(0, cores()[1])
+        async with running(candidate, self.service.url, self.folder, places) as process:
+            await self.drive(process, WARM_UP, world.Shape(turns=2, latency=0.01))
+            yield process
+
+    async def row(
         self, candidate: Candidate, process: Running, level: Level, shape: world.Shape, run: int
     ) -> Row:
         meter.forget_peak(process.pid)
         before = meter.cpu_seconds(process.pid)
-        drive = await self._drive(process, level, shape)
+        drive = await self.drive(process, level, shape)
         cpu = meter.cpu_seconds(process.pid) - before
         # What was cut had been worked on too: a rollout is as many Samples as an episode has.
         played = len(drive.over_ideal) if not drive.unfinished else self.service.samples / shape.turns
@@ -94,7 +100,7 @@ class Bench:
             first_error=drive.errors[0][:200] if drive.errors else "",
         )
 
-    async def _drive(self, process: Running, level: Level, shape: world.Shape) -> Drive:
+    async def drive(self, process: Running, level: Level, shape: world.Shape) -> Drive:
         self.service.reset(shape)
         connector = aiohttp.TCPConnector(limit=0)
         timeout = aiohttp.ClientTimeout(total=None)
