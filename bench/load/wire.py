@@ -11,7 +11,7 @@ _REASONS = {200: b"OK", 400: b"Bad Request", 404: b"Not Found", 409: b"Conflict"
 class Request:
     """One request. Headers stay bytes: `header` looks one up."""
 
-    __slots__ = ("_head", "_connection", "body", "method", "path")
+    __slots__ = ("_connection", "_head", "body", "method", "path")
 
     def __init__(self, head: bytes, body: bytes, connection: "Connection") -> None:
         self._head = head
