@@ -49,7 +49,7 @@ PEERS = (
 
 
 def environ(candidate: Candidate, port: int, endpoint: str, plugins: str, places: int) -> dict[str, str]:
-    """The variables of an adapter's process: nothing of ours that is AWS's, and no credentials that mean any."""
+    """The variables of an adapter's process, with credentials that mean nothing."""
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("AWS_", "MTRL_", "PYTHON"))}
     return {
         **kept,

@@ -53,7 +53,8 @@ for _ in range(12):
     for _ in range(25):
         client.send_message(QueueUrl=queue, MessageBody=body)
     bare.append(time.process_time() - start)
-print(json.dumps({"boto3_s": boto - began, "import_s": loaded - boto, "ours": ours, "bare": bare, "wall": wall}))
+found = {"boto3_s": boto - began, "import_s": loaded - boto, "ours": ours, "bare": bare, "wall": wall}
+print(json.dumps(found))
 """
 
 

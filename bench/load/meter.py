@@ -1,4 +1,4 @@
-"""What a process and all that it started have used: CPU time and memory, as the kernel counts them (Linux)."""
+"""What a process and all that it started have used: CPU time and memory, by the kernel's count."""
 
 import contextlib
 import os

@@ -1,5 +1,6 @@
 """Lines over two logarithmic axes, as an SVG file that stands by itself."""
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -55,15 +56,17 @@ def _lines(drawn: Sequence[Line], x_of: "_log_scale", y_of: "_log_scale") -> Ite
         yield f'<polyline class="line" points="{path}" stroke="{color}"/>'
         for x, y in line.points:
             said = escape(f"{line.label}: {x:g} → {y:.4g}")
-            yield f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="3" fill="{color}"><title>{said}</title></circle>'
-        yield f'<text x="{WIDTH - RIGHT + 10}" y="{ends[n] + 4:.1f}" style="fill:{color}">{escape(line.label)}</text>'
+            dot = f'cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="3" fill="{color}"'
+            yield f"<circle {dot}><title>{said}</title></circle>"
+        place = f'x="{WIDTH - RIGHT + 10}" y="{ends[n] + 4:.1f}" style="fill:{color}"'
+        yield f"<text {place}>{escape(line.label)}</text>"
 
 
 def _apart(heights: Sequence[float], least: float = 15.0) -> list[float]:
     """Heights for labels that do not run into each other."""
     placed = list(heights)
     order = sorted(range(len(placed)), key=lambda n: placed[n])
-    for above, below in zip(order, order[1:], strict=False):
+    for above, below in itertools.pairwise(order):
         placed[below] = max(placed[below], placed[above] + least)
     return placed
 

@@ -1,7 +1,7 @@
 """The queue entrypoint under load. What counts is the CPU time of the worker's own process.
 
-SQS and DynamoDB are an emulator on the other core, far slower than AWS: throughput and latency here are its own,
-so latency is not reported. What a worker spends on a rollout does not depend on how long the others take.
+SQS and DynamoDB are an emulator on the other core, far slower than AWS: throughput and latency here are its
+own, so latency is not reported. What a worker spends on a rollout does not depend on how long others take.
 """
 
 import asyncio

@@ -28,7 +28,7 @@ Result = dict[str, Any]
 
 
 def results(rows: Sequence[Row]) -> list[Result]:
-    """One entry for each adapter, entrypoint and concurrency: medians over the runs, sums of what went wrong."""
+    """One entry for each adapter, entrypoint and concurrency: medians over the runs, and sums."""
     groups: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.adapter, row.entrypoint, row.concurrency].append(row)
@@ -51,8 +51,8 @@ def _result(key: tuple[str, str, int], group: Sequence[Row]) -> Result:
 def table(found: Sequence[Result]) -> str:
     """Markdown: a line a result."""
     lines = [
-        "| adapter | entrypoint | in flight | rollouts/s | over ideal p50, p95 (s) | CPU ms a rollout (range) "
-        "| RSS idle, peak (MB) | start (s) | errors | crossed | unfinished |",
+        "| adapter | entrypoint | in flight | rollouts/s | over ideal p50, p95 (s) "
+        "| CPU ms a rollout (range) | RSS idle, peak (MB) | start (s) | errors | crossed | unfinished |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in found:
@@ -68,11 +68,11 @@ def table(found: Sequence[Result]) -> str:
 
 
 def _or_dash(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:.3f}"
 
 
 def goals(found: Sequence[Result], ideal: float) -> list[dict[str, Any]]:
-    """The goals that this run can be held to, with what was measured; without a peer, its goals are left out."""
+    """The goals that this run can be held to, with what was measured; those of a missing peer not."""
     at = {(r["adapter"], r["entrypoint"], r["concurrency"]): r for r in found}
     ours, floor = at.get((*OURS, GOAL_LEVEL)), at.get((*FLOOR, GOAL_LEVEL))
     made: list[dict[str, Any]] = []
@@ -141,9 +141,8 @@ def curves_table(curves: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| over | adapter | CPU ms a rollout | exponent | of the upper half |", "|---|---|---|---|---|"]
     for c in curves:
         values = ", ".join(f"{x:g}: {y * 1e3:.3g}" for x, y in c["points"])
-        lines.append(
-            f"| {c['over']} | {c['adapter']} | {values} | {c['exponent']:.2f} | {c['exponent_upper_half']:.2f} |"
-        )
+        fitted = f"{c['exponent']:.2f} | {c['exponent_upper_half']:.2f}"
+        lines.append(f"| {c['over']} | {c['adapter']} | {values} | {fitted} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,7 @@
 """96 rollouts in flight on a quarter of a core and half a gigabyte, at a model latency of 2 s.
 
-The CPU quota is a control group's, 25 ms of every 100 ms, as container platforms set it; where no group may be
-made, the measurement is left out and says so. Memory is bounded by RLIMIT_DATA, which counts what is
+The CPU quota is a control group's, 25 ms of every 100 ms, as container platforms set it; where no group may
+be made, the measurement is left out and says so. Memory is bounded by RLIMIT_DATA, which counts what is
 allocated and not only what is resident, so it is stricter than a container's limit.
 """
 
@@ -100,7 +100,8 @@ def table(found: dict[str, Any]) -> str:
     if "left_out" in found:
         return f"Left out: {found['left_out']}\n"
     lines = [
-        "| adapter | rollouts | errors | over ideal p50, p95 (s) | p95 of the ideal | CPU ms a rollout | peak RSS (MB) |",
+        "| adapter | rollouts | errors | over ideal p50, p95 (s) | p95 of the ideal | CPU ms a rollout "
+        "| peak RSS (MB) |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in found.items():

@@ -1,7 +1,7 @@
-"""The episode that every adapter plays: the returns desk's procedure and tool schemas, tools that cost nothing.
+"""The episode that every adapter plays: the returns desk's procedure and tool schemas, and costless tools.
 
-Only the standard library is used: peers import this from environments of their own. A rollout's id is its case
-id as well, so that every request shows whose conversation it carries.
+Only the standard library is used: peers import this from environments of their own. A rollout's id is its
+case id as well, so that every request shows whose conversation it carries.
 """
 
 import json

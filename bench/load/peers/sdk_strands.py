@@ -1,7 +1,7 @@
-"""The public SDK's handler with Strands on AgentCore's app, as the SDK's own documentation puts them together.
+"""The public SDK's handler with Strands on AgentCore's app, put together as its own documentation does.
 
-One thing is kinder than its shortest example: a model and an agent are made for each rollout. One model for the
-process, as in that example, gives concurrent rollouts each other's headers.
+One thing is kinder than its shortest example: a model and an agent are made for each rollout. One model for
+the process, as in that example, gives concurrent rollouts each other's headers.
 """
 
 import os
