@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 NODE := .node/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: rehearse test chaos test-sdk check synth cdk deploy-local vendor lock clean
+.PHONY: rehearse test chaos bench test-sdk check synth cdk deploy-local vendor lock clean
 
 rehearse: $(VENV)/.rehearsal
 	$(BIN)/mtrl rehearse $(ARGS)
@@ -16,6 +16,12 @@ test: check .venv-aws/.ready $(NODE) vendor
 # Real workers under faults: all rows of docs/reliability.md take some two hours, FAULT=sigterm ROLLOUTS=300 a minute.
 chaos: $(VENV)/.dev .venv-aws/.ready
 	$(BIN)/python -m bench.chaos --fault $(or $(FAULT),all) --rollouts $(or $(ROLLOUTS),1000) $(ARGS)
+
+# The adapter at the limit, next to others: out/bench/results.json, docs/performance.md. QUICK=1 takes three minutes.
+# A peer that cannot be installed is left out, and said to be.
+bench: $(VENV)/.dev .venv-aws/.ready
+	-$(if $(QUICK),,$(MAKE) -k .venv-bench-sdk/.ready .venv-bench-agentcore/.ready)
+	$(BIN)/python -m bench.load $(if $(QUICK),--quick) $(ARGS)
 
 # Functions are checked by path, one folder at a time: `lambda` is a keyword, so it is no package.
 check: $(VENV)/.dev
@@ -54,6 +60,11 @@ test-sdk: $(VENV)/.dev .venv-sdk/.ready
 	.venv-sdk/bin/python -m pip install --quiet --disable-pip-version-check 'sagemaker-train==1.27.0'
 	touch $@
 
+.venv-bench-%/.ready: bench/load/requirements/%.txt
+	$(PYTHON) -m venv .venv-bench-$*
+	.venv-bench-$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("mtrl-kit needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
@@ -84,4 +95,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) .venv-aws .venv-sdk .node cdk.out out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-aws .venv-sdk .venv-bench-* .node cdk.out out .mypy_cache .ruff_cache .pytest_cache

@@ -23,7 +23,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError
 
 from adapters.contract import Outcome, RefusedError, RequestError, RolloutRequest
-from adapters.entrypoints.process import Process, start
+from adapters.entrypoints.process import Process, spare_the_collector, start
 from adapters.entrypoints.sharing import shared
 from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signals
 from adapters.runtime.auth import CredentialsMissing
@@ -221,6 +221,7 @@ async def _main() -> None:
     settings, http = Settings.from_environ(os.environ), HttpSettings.from_environ(os.environ)
     with shared(settings, http.ledger_table, http.rollout_log_bucket) as ours:
         async with start(os.environ, ours.ledger, ours.logs) as process:
+            spare_the_collector()
             await serve(process, hands_over=ours.logs is not None)
 
 

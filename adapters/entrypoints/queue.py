@@ -25,7 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from adapters.contract import RefusedError, RequestError, RolloutRequest, StopReason
 from adapters.entrypoints.inbox import VISIBILITY_SECONDS, Delivery, Inbox
-from adapters.entrypoints.process import Process, start
+from adapters.entrypoints.process import Process, spare_the_collector, start
 from adapters.entrypoints.sharing import shared
 from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signals
 from adapters.runtime.auth import CredentialsMissing
@@ -199,6 +199,7 @@ async def _main() -> None:
     try:
         with shared(settings, queue.ledger_table, queue.rollout_log_bucket) as ours:
             async with start(os.environ, ours.ledger, ours.logs) as process:
+                spare_the_collector()
                 await serve(process, inbox, queue)
     finally:
         inbox.close()

@@ -33,6 +33,11 @@ class Authorizer(Protocol):
     async def headers(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
         """Headers to add. Nothing shared is changed: they belong to this request alone."""
 
+    def at_once(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> dict[str, str] | None:
+        """The same headers if they can be made without waiting for credentials, else None."""
+
     def renew(self) -> None:
         """Forget what is cached: the service answered 401 or 403 to it."""
 
@@ -67,6 +72,10 @@ class _Snapshots:
         self._snapshot: Credentials | None = None
         self._taken = 0.0
 
+    def fresh(self) -> Credentials | None:
+        """The last copy, while it may still be used."""
+        return self._snapshot if self._clock() - self._taken < REUSE_SECONDS else None
+
     async def get(self) -> Credentials:
         async with self._lock:
             if self._snapshot is None or self._clock() - self._taken >= REUSE_SECONDS:
@@ -98,6 +107,11 @@ class BearerAuthorizer:
                 self._minted = self._clock()
         return {"Authorization": f"Bearer {self._token}"}
 
+    def at_once(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> dict[str, str] | None:
+        return None if self._stale() else {"Authorization": f"Bearer {self._token}"}
+
     def _stale(self) -> bool:
         return not self._token or self._clock() - self._minted >= REUSE_SECONDS
 
@@ -114,8 +128,19 @@ class SigV4Authorizer:
         self._region = region
 
     async def headers(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+        return self._signed(await self._snapshots.get(), method, url, headers, body)
+
+    def at_once(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> dict[str, str] | None:
+        credentials = self._snapshots.fresh()
+        return None if credentials is None else self._signed(credentials, method, url, headers, body)
+
+    def _signed(
+        self, credentials: Credentials, method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> dict[str, str]:
         request = AWSRequest(method=method, url=url, headers=dict(headers), data=body)
-        SigV4Auth(await self._snapshots.get(), SIGNING_NAME, self._region).add_auth(request)
+        SigV4Auth(credentials, SIGNING_NAME, self._region).add_auth(request)
         return {k: v for k, v in request.headers.items() if k not in headers}
 
     def renew(self) -> None:

@@ -238,6 +238,9 @@ class JobRuntime:
     async def _sign(self, url: str, headers: dict[str, str], body: bytes, seconds: float) -> dict[str, str]:
         """Credentials come from a provider that may fail, or hang, for a while: worth a retry."""
         try:
+            at_hand = self._authorizer.at_once("POST", url, headers, body)
+            if at_hand is not None:  # as for all but the first of some minutes
+                return at_hand
             async with asyncio.timeout(seconds):
                 return await self._authorizer.headers("POST", url, headers, body)
         except Exception as error:

@@ -7,6 +7,7 @@ loop, the budget holds for any loop, and a loop that raises leaves behind what h
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import jsonschema_rs
@@ -34,6 +35,8 @@ from adapters.runtime.job_runtime import JobRuntime
 from adapters.runtime.log_store import LogKeeper
 from adapters.runtime.rollout_log import RolloutLog
 
+VALIDATORS = 512
+"""Schemas of tools that are kept compiled; an environment may make them up for each task."""
 TOOL_CLEANUP_SECONDS = 2.0
 """How long a cancelled tool may take to let go before it is left behind."""
 
@@ -170,7 +173,6 @@ class RecordedEpisode:
         self._calls = 0
         self.messages = episode.messages
         self.tools = episode.tools
-        self._validators: dict[str, Any] = {}
         self._parameters = {t["function"]["name"]: t["function"].get("parameters") for t in episode.tools}
 
     async def execute(self, call: ToolCall, *, from_text: bool = False) -> ToolResult:
@@ -201,16 +203,12 @@ class RecordedEpisode:
             return None, f"The arguments of {call.name} are not valid JSON: {error}"
         if not isinstance(arguments, dict):
             return None, f"The arguments of {call.name} must be a JSON object."
-        for flaw in self._validator(call.name).iter_errors(arguments):
+        for flaw in _validator(orjson.dumps(self._parameters[call.name], default=dict)).iter_errors(
+            arguments
+        ):
             where = "/".join(str(part) for part in flaw.instance_path)
             return None, f"Wrong arguments for {call.name}: {where + ': ' if where else ''}{flaw.message}"
         return arguments, ""
-
-    def _validator(self, name: str) -> Any:
-        if name not in self._validators:
-            schema = self._parameters[name] or {"type": "object"}
-            self._validators[name] = jsonschema_rs.validator_for(schema)
-        return self._validators[name]
 
     async def _run(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
         seconds = min(self._budget.tool_timeout, self._budget.deadline - time.monotonic())
@@ -244,6 +242,12 @@ class RecordedEpisode:
             return result
         marker = f"\n[cut: {len(result.content) - limit} of {len(result.content)} characters left out]"
         return ToolResult(result.content[:limit] + marker, result.is_error)
+
+
+@lru_cache(maxsize=VALIDATORS)
+def _validator(schema: bytes) -> Any:
+    """Compiled once a schema and process: episodes come and go, their tools stay."""
+    return jsonschema_rs.validator_for(orjson.loads(schema) or {"type": "object"})
 
 
 def _looked_at(task: "asyncio.Task[ToolResult]") -> None:

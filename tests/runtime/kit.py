@@ -44,6 +44,9 @@ class OpenAuthorizer:
         self.signed = 0
         self.renewed = 0
 
+    def at_once(self, *_: object) -> None:
+        return None
+
     async def headers(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
         self.signed += 1
         return {"Authorization": f"Bearer {self.renewed}"}

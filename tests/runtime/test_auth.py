@@ -89,6 +89,7 @@ async def test_what_is_cached_is_made_anew_after_a_while(mode: Any) -> None:
     keys = []
     for at in (0.0, REUSE_SECONDS - 1, REUSE_SECONDS + 1):
         now[0] = at
+        assert (authorizer.at_once("POST", URL, {}, b"") is None) == (at != REUSE_SECONDS - 1)
         keys.append(key_of((await authorizer.headers("POST", URL, {}, b""))["Authorization"]))
     assert keys[0] == keys[1] != keys[2]
 
