@@ -1,4 +1,4 @@
-"""`mtrl evaluate --local`: what a policy is worth on held-out tasks, and how sure that is (docs/evaluation.md)."""
+"""`mtrl evaluate --local`: what a policy is worth on held-out tasks (docs/evaluation.md)."""
 
 import json
 import signal

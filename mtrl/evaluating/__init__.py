@@ -1,1 +1,1 @@
-"""Evaluation of policies on held-out tasks: what `mtrl evaluate` does. The numbers are in docs/evaluation.md."""
+"""Policies on held-out tasks: what `mtrl evaluate` does. The numbers are explained in docs/evaluation.md."""

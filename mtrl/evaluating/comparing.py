@@ -87,7 +87,7 @@ def _counted(steps: Sequence[int]) -> float:
         for s in range(reached, size - 1, -1):
             ways[s] += ways[s - size]
     extreme = sum(count for s, count in enumerate(ways) if abs(2 * s - total) >= observed)
-    return extreme / 2 ** len(sizes)
+    return float(extreme / 2 ** len(sizes))
 
 
 def _drawn(differences: Sequence[float]) -> float:

@@ -130,7 +130,7 @@ def _passes(counts: Sequence[tuple[int, int]], k: int, of_task: Callable[[int, i
 
 
 def _fields(groups: Mapping[str, Sequence[Rollout]]) -> dict[str, Estimate]:
-    """A field is asked for by a task of which any rollout names it; where no rollout of a task names any field
+    """A field is asked for by a task of which any rollout names it; where no rollout of a task names any
     (nobody answered), all are taken as asked for. What a rollout does not name, it did not get right."""
     names = dict.fromkeys(name for group in groups.values() for r in group for name in r.fields)
     found = {}

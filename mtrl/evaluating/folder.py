@@ -50,8 +50,8 @@ class EvaluationFolder:
             return
         if known is not None and not (self.path / RESULT).exists():
             raise PlanError(
-                f"{self.path} holds an unfinished evaluation. Go on with it by --resume, choose another --out, "
-                "or remove the folder."
+                f"{self.path} holds an unfinished evaluation. Go on with it by --resume, choose another "
+                "--out, or remove the folder."
             )
         shutil.rmtree(self.path / "policies", ignore_errors=True)
         for name in (CONFIGURATION, RESULT, REPORT, TRANSCRIPTS):

@@ -47,19 +47,22 @@ def range_interval(tasks: Sequence[float], low: float, high: float) -> Interval:
 def difference_interval(differences: Sequence[float]) -> Interval:
     """The 95 % interval of a mean difference of paired tasks, each in [-1, 1].
 
-    A t-interval with Agresti and Min's correction (2005): two pairs are added, of which one half goes each
-    way and one whole shows no difference. So it keeps a width where no task differed.
+    The same interval on (difference + 1) / 2. Where hardly a task differs, it is certain that most tasks are
+    alike, and uncertain how often the others come: one task more, as far off as there is room, stands for
+    those not seen. So the interval keeps a width (2 / tasks to each side) and does not span the whole room.
 
     Raises:
         ValueError: there is no task.
     """
     if not differences:
         raise ValueError("an interval needs at least one pair.")
-    n = len(differences) + 2
-    mean = sum(differences) / n
-    spread = (sum(d * d for d in differences) + 1) / n - mean * mean
-    half = t_quantile(0.5 + CONFIDENCE / 2, max(len(differences) - 1, 1)) * math.sqrt(max(spread, 0.0) / n)
-    return max(-1.0, mean - half), min(1.0, mean + half)
+    n = len(differences)
+    mean = min(max(fmean(differences), -1.0), 1.0)
+    room = 1 - mean * mean
+    spread = sum((d - mean) ** 2 for d in differences) + room
+    trials = max(float(n), room * n * (n + 1) / spread) if room > NOTHING else float(n)
+    low, high = _wilson((mean + 1) / 2, trials, t_quantile(0.5 + CONFIDENCE / 2, max(n - 1, 1)))
+    return 2 * low - 1, 2 * high - 1
 
 
 @cache
@@ -103,8 +106,7 @@ def _t_share(t: float, degrees: int) -> float:
     for j in range(3 if odd else 2, degrees - 1, 2):
         term *= cosine * cosine * (j - 1) / j
         total += term
-    if odd:
-        within = 2 / math.pi * (angle + (sine * total if degrees > 1 else 0.0))
-    else:
-        within = sine * total
+    if degrees == 1:
+        total = 0.0
+    within = 2 / math.pi * (angle + sine * total) if odd else sine * total
     return 0.5 + within / 2

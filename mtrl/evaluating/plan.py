@@ -193,8 +193,8 @@ def _keys(place: str) -> str:
         raise PlanError("The targets are sealed. Name the key ring with --keys file:/path.json.")
     if not place.startswith("file:"):
         raise PlanError(
-            f"--keys {place}: this machine's adapter has no credentials. Use file:/path.json, or write the data "
-            "set with open targets first: `mtrl dataset open`."
+            f"--keys {place}: the adapter here has no credentials. Use file:/path.json, or open the targets "
+            "first: `mtrl dataset open`."
         )
     return place
 

@@ -26,7 +26,7 @@ CUT_SHORT = frozenset(
         LOST,
     }
 )
-"""Ends that say something of the machinery and not of the policy: such rollouts are played again by --resume."""
+"""Ends that say something of the machinery and not of the policy; --resume plays such rollouts again."""
 
 
 @dataclass(frozen=True, slots=True)

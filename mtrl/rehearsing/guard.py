@@ -1,7 +1,7 @@
 """Runs a command that must not outlive the command line, however that ends: `guard.py COMMAND…`.
 
-Standard input is a pipe whose other end only the starter holds. When the starter dies, by SIGKILL too, the pipe
-ends, and so does the command. Run as a file: it needs the standard library alone, and starts in no time.
+Standard input is a pipe whose other end only the starter holds. When the starter dies, by SIGKILL too, the
+pipe ends, and so does the command. Run as a file: it needs the standard library alone, and starts quickly.
 """
 
 import signal

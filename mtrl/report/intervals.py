@@ -15,7 +15,7 @@ Value = tuple[float, float, float]
 def interval_rows(title: str, groups: Mapping[str, Sequence[Value]], series: Sequence[Series]) -> Markup:
     """For each group its estimate in each series; the value stands behind the interval, in percent."""
     left = min(170.0, 14 + 6.6 * max([4, *map(len, groups)]))
-    right = WIDTH - 46.0
+    right = WIDTH - 58.0
 
     def x_of(value: float) -> float:
         return left + value * (right - left)
