@@ -5,6 +5,7 @@ Converse takes no seed, so the same evaluation twice gives two samples.
 """
 
 import asyncio
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,7 +20,7 @@ from rehearsal.policies.converse import from_converse, to_converse
 MAX_CALLS = 96
 """As many as rollouts run at once."""
 CONFIG = Config(
-    read_timeout=300, max_pool_connections=MAX_CALLS, retries={"mode": "standard", "total_max_attempts": 3}
+    read_timeout=300, max_pool_connections=MAX_CALLS, retries={"mode": "standard", "total_max_attempts": 2}
 )
 
 
@@ -28,7 +29,9 @@ class BedrockPolicy:
 
     def __init__(self, model: str) -> None:
         try:
-            self._client = boto3.session.Session().client("bedrock-runtime", config=CONFIG)
+            # boto3 itself reads AWS_DEFAULT_REGION and profiles; AWS_REGION is what all else here is set by.
+            session = boto3.session.Session(region_name=os.environ.get("AWS_REGION"))
+            self._client = session.client("bedrock-runtime", config=CONFIG)
         except (BotoCoreError, ValueError) as error:
             raise PolicyError(f"Bedrock cannot be used: {error} Set AWS_REGION and credentials.") from None
         self._model = model
