@@ -226,8 +226,9 @@ def _compared(evaluation: Evaluation) -> str:
     assert found is not None  # noqa: S101 - the caller has looked
     low, high = found.ci95
     p = shown_p(found.p)
+    p = p if p.startswith("<") else f"= {p}"
     return (
         f"{second.policy.label} against {first.policy.label}: {found.difference * 100:+.1f} points "
-        f"[{low * 100:+.1f}, {high * 100:+.1f}], p {p if p.startswith('<') else f'= {p}'} (paired by task; better on "
+        f"[{low * 100:+.1f}, {high * 100:+.1f}], p {p} (paired by task; better on "
         f"{found.better}, worse on {found.worse}, equal on {found.equal})."
     )
