@@ -4,6 +4,7 @@ import typer
 
 from mtrl.commands.dataset import dataset
 from mtrl.commands.deploy_local import deploy_local
+from mtrl.commands.evaluate import evaluate
 from mtrl.commands.rehearse import rehearse
 from mtrl.commands.service import service
 
@@ -14,6 +15,7 @@ app = typer.Typer(
     help="Get an agent into SageMaker multi-turn RL training: rehearse on a laptop, serve on AWS.",
 )
 app.command()(rehearse)
+app.command()(evaluate)
 app.command()(service)
 app.command()(deploy_local)
 app.add_typer(dataset, name="dataset")

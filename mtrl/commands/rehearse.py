@@ -1,6 +1,7 @@
 """`mtrl rehearse`: the whole loop on this machine, from base policy to trained policy."""
 
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from mtrl.commands.service import POLICIES
 from mtrl.console import emit, fail, progress
 from mtrl.rehearsing.jobs import JobFailed
 from mtrl.rehearsing.plan import Plan, PlanError, make_plan
 from mtrl.rehearsing.processes import ProcessError
 from mtrl.rehearsing.results import summary
-from mtrl.rehearsing.run import Rehearsal
+from mtrl.rehearsing.run import CHECKPOINT, TRAIN, Rehearsal
 from mtrl.rehearsing.run import rehearse as run_plan
 from mtrl.report import RunData, render
 
@@ -29,7 +31,7 @@ def rehearse(
     train_under_owners_license: Annotated[
         bool, typer.Option(help="Also train on the checkout: you have checked that its licence allows it.")
     ] = False,
-    policy: Annotated[str, typer.Option(help="tiny, scripted:FILE or openai:URL.")] = "tiny",
+    policy: Annotated[str, typer.Option(help=POLICIES)] = "tiny",
     steps: Annotated[int, typer.Option(min=0, max=1000, help="Training steps; 0 evaluates only.")] = STEPS,
     seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for the report and the data behind it.")] = Path(
@@ -82,6 +84,7 @@ def _write(rehearsal: Rehearsal) -> dict[str, Any]:
     _write_lines(files["transcripts.jsonl"], rehearsal.transcripts)
     files["report.html"].write_text(render(_report(rehearsal)), encoding="utf-8")
     files["job.json"].write_text(json.dumps(rehearsal.jobs, indent=2, default=str) + "\n", encoding="utf-8")
+    checkpoint = _keep_checkpoint(rehearsal)
     return {
         "environment": rehearsal.plan.environment,
         "domain": rehearsal.plan.domain,
@@ -97,7 +100,18 @@ def _write(rehearsal: Rehearsal) -> dict[str, Any]:
         "report": str(files["report.html"]),
         "metrics": str(files["metrics.jsonl"]),
         "transcripts": str(files["transcripts.jsonl"]),
+        "checkpoint": str(checkpoint) if checkpoint else None,
     }
+
+
+def _keep_checkpoint(rehearsal: Rehearsal) -> Path | None:
+    """The trained policy, as the last step of training left it, where `mtrl evaluate` looks for it."""
+    kept = rehearsal.plan.out / CHECKPOINT
+    kept.unlink(missing_ok=True)  # one of an earlier rehearsal is not this one's
+    if rehearsal.trained is None:
+        return None
+    written = sorted((rehearsal.plan.work / "jobs" / TRAIN / "checkpoints").glob("step-*.json"))
+    return shutil.copyfile(written[-1], kept)
 
 
 def _report(rehearsal: Rehearsal) -> RunData:

@@ -20,6 +20,7 @@ from rehearsal.service.options import ACCOUNT, REGION, ServiceOptions
 from rehearsal.service.state.store import StoreError
 
 FAIL_ON = ("no-sample", "failed", "lost")
+POLICIES = "tiny, tiny:CHECKPOINT, scripted:FILE, openai:URL or bedrock:MODEL."
 _LAMBDA = re.compile(r"lambda(?::(?P<function>[\w.$:-]+))?(?:@(?P<endpoint>https?://[^/\s]+/?))?", re.ASCII)
 
 
@@ -36,8 +37,15 @@ def service(
     forwarder: Annotated[
         Path | None, typer.Option(help="A Lambda handler file that stands for any Lambda ARN.")
     ] = None,
-    policy: Annotated[str, typer.Option(help="tiny, scripted:FILE or openai:URL.")] = "tiny",
+    policy: Annotated[str, typer.Option(help=POLICIES)] = "tiny",
     seed: Annotated[int, typer.Option(help="Decides every draw of the policy.")] = 0,
+    seed_by: Annotated[
+        str,
+        typer.Option(help="A rollout's draws follow its row in the data set, or its prompt: row, prompt."),
+    ] = "row",
+    max_concurrency: Annotated[
+        int | None, typer.Option(min=1, max=96, help="Rollouts at a time, below a job's own limit.")
+    ] = None,
     region: Annotated[str, typer.Option(help="The Region it pretends to be in.")] = REGION,
     account: Annotated[str, typer.Option(help="The account it pretends to be of.")] = ACCOUNT,
     fault: Annotated[
@@ -53,6 +61,8 @@ def service(
     """Serve the SageMaker jobs API and the Job Runtime on this machine, until Ctrl-C."""
     if retry_ids not in ("renew", "reuse"):
         fail(f"--retry-ids {retry_ids!r} is neither renew nor reuse.")
+    if seed_by not in ("row", "prompt"):
+        fail(f"--seed-by {seed_by!r} is neither row nor prompt.")
     if forwarder is not None and not forwarder.is_file():
         fail(f"--forwarder {forwarder} is no file. Give the path of a handler.py.")
     urls, function = read_agents(agent or ())
@@ -64,6 +74,8 @@ def service(
         region=region,
         account=account,
         seed=seed,
+        seed_by="prompt" if seed_by == "prompt" else "row",
+        max_concurrency=max_concurrency,
         policy=policy,
         agents=urls,
         forwarder=forwarder,

@@ -73,8 +73,8 @@ def make_plan(
     Raises:
         PlanError: names the option, what is wrong with it, and what to do.
     """
-    variables = _sop_bench_variables(environment, sop_bench, accept_license)
-    source = _source(environment, variables)
+    variables = sop_bench_variables(environment, sop_bench, accept_license)
+    source = task_source(environment, variables)
     if domain is None and sop_bench is not None:
         raise PlanError(f"Choose what to rehearse with --domain: {', '.join(source.list_domains())}.")
     name = domain or source.list_domains()[0]
@@ -101,7 +101,8 @@ def make_plan(
     )
 
 
-def _sop_bench_variables(environment: str, checkout: Path | None, accepted: bool) -> dict[str, str]:
+def sop_bench_variables(environment: str, checkout: Path | None, accepted: bool) -> dict[str, str]:
+    """The variables with which the environment finds a checkout. Raises PlanError."""
     if checkout is None:
         return {}
     if environment != "sop":
@@ -112,7 +113,8 @@ def _sop_bench_variables(environment: str, checkout: Path | None, accepted: bool
     return variables | {"MTRL_SOP_BENCH_LICENSE": "accepted"} if accepted else variables
 
 
-def _source(name: str, variables: Mapping[str, str]) -> TaskSource:
+def task_source(name: str, variables: Mapping[str, str]) -> TaskSource:
+    """The environment as a source of tasks. Raises PlanError."""
     try:
         environment: Environment = load_environment(name, variables)
     except PluginError as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 from rehearsal.service.options import ACCOUNT, REGION
 
+GUARD = Path(__file__).with_name("guard.py")
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
@@ -73,12 +74,44 @@ def adapter(
 
 
 @contextmanager
-def service(port: int, agent: str, state: Path, options: list[str], log: Path) -> Iterator[str]:
-    """The stand-in of the service; gives its URL."""
+def service(
+    port: int,
+    agent: str,
+    state: Path,
+    options: list[str],
+    log: Path,
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """The stand-in of the service; gives its URL. `environ` replaces `child_environ({})`."""
     command = [sys.executable, "-m", "mtrl", "service", "--json", "--port", str(port)]
     command += ["--agent", agent, "--state", str(state), *options]
-    with _process("service", command, child_environ({}), log, _service_url) as url:
+    with _process("service", command, environ or child_environ({}), log, _service_url) as url:
         yield url
+
+
+@contextmanager
+def local_loop(
+    environment: str,
+    folder: Path,
+    options: list[str],
+    *,
+    adapter_environ: Mapping[str, str],
+    logs: Path,
+    archive: Path,
+    port: int = 0,
+    service_environ: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """Adapter and service, each knowing the other; gives the service's URL.
+
+    The adapter first, since the service must know its URL; so the service's port is chosen before.
+    """
+    port = port or free_port()
+    endpoint, log = f"http://127.0.0.1:{port}", folder / "service.log"
+    with (
+        adapter(environment, endpoint, archive, adapter_environ, logs) as url,
+        service(port, url, folder / "state", options, log, service_environ) as served,
+    ):
+        yield served
 
 
 @contextmanager
@@ -93,8 +126,17 @@ def _process(
 
     Its output goes to `log`. Reading it back from there keeps no pipe that could fill up.
     """
+    command = [sys.executable, "-I", str(GUARD), *command]
     with log.open("wb") as out:
-        process = subprocess.Popen(command, env=dict(environ), stdout=out, stderr=subprocess.STDOUT)  # noqa: S603
+        # A session of its own: Ctrl-C is for us alone, and we end the processes in the right order.
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            env=dict(environ),
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         yield _wait_until_ready(name, process, log, ready)
     finally:
@@ -104,6 +146,8 @@ def _process(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 def _wait_until_ready(

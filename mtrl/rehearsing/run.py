@@ -14,11 +14,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from mtrl.console import progress as console
 from mtrl.rehearsing.jobs import JobsClient
 from mtrl.rehearsing.plan import BATCH, EVALUATION_GROUP, GROUP, KS, Plan
-from mtrl.rehearsing.processes import adapter, free_port, read_json_lines, service
+from mtrl.rehearsing.processes import local_loop, read_json_lines
 from mtrl.rehearsing.results import RolloutLog
 from mtrl.report import Evaluation
 
 BASE, TRAIN, TRAINED = "base-evaluation", "training", "trained-evaluation"
+CHECKPOINT = "checkpoint.json"
+"""In a rehearsal's folder: the trained policy."""
 PHASES = {BASE: "base", TRAIN: "train", TRAINED: "trained"}
 
 EVALUATION = {
@@ -117,14 +119,15 @@ class _Counter:
 
 @contextmanager
 def _processes(plan: Plan, logs: Path, archive: Path) -> Iterator[str]:
-    """The adapter first, since the service must know its URL; so the service's port is chosen before."""
-    port = free_port()
-    endpoint = f"http://127.0.0.1:{port}"
     options = ["--policy", plan.policy, "--seed", str(plan.seed)]
-    with (
-        adapter(plan.environment, endpoint, archive, plan.adapter_environ, logs) as url,
-        service(port, url, plan.work / "state", options, plan.work / "service.log") as served,
-    ):
+    with local_loop(
+        plan.environment,
+        plan.work,
+        options,
+        adapter_environ=plan.adapter_environ,
+        logs=logs,
+        archive=archive,
+    ) as served:
         yield served
 
 

@@ -13,7 +13,7 @@ from mtrl.report.charts import Series
 from mtrl.report.model import Evaluation, RunData
 from mtrl.report.transcripts import MAX_DISAGREEMENTS, disagrees, ordinary, shown
 
-_TEMPLATES = jinja2.Environment(
+TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=True,  # transcripts come from a model
     undefined=jinja2.StrictUndefined,
@@ -27,7 +27,7 @@ Groups = Mapping[str, tuple[float, ...]]
 def render(run: RunData) -> str:
     """The whole page: HTML with inline style and inline SVG, no script, nothing loaded from anywhere."""
     hacked = [t for t in run.transcripts if disagrees(t, run.success_threshold)]
-    return _TEMPLATES.get_template("report.html.j2").render(
+    return TEMPLATES.get_template("report.html.j2").render(
         run=run,
         margin=_margin(run),
         duration=_duration(run.seconds),

@@ -1,10 +1,13 @@
 """Model packages: the trained parameters that a job leaves behind and a later job starts from."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rehearsal.policies.base import PolicyError, ServedPolicy, TrainablePolicy
+from rehearsal.policies.bedrock import BedrockPolicy
 from rehearsal.policies.openai import OpenAIPolicy
 from rehearsal.policies.scripted import ScriptedPolicy
 from rehearsal.policies.tiny import TinyPolicy
@@ -58,7 +61,7 @@ class Models:
 
 
 def make_policy(spec: str) -> ServedPolicy:
-    """A policy from `tiny`, `scripted:FILE` or `openai:URL`.
+    """A policy from `tiny`, `tiny:CHECKPOINT`, `scripted:FILE`, `openai:URL` or `bedrock:MODEL`.
 
     Raises:
         PolicyError: says what is wrong and what is accepted.
@@ -66,8 +69,31 @@ def make_policy(spec: str) -> ServedPolicy:
     kind, _, argument = spec.partition(":")
     if kind == "tiny" and not argument:
         return TinyPolicy()
+    if kind == "tiny":
+        return _from_checkpoint(argument)
     if kind == "scripted" and argument:
         return ScriptedPolicy.from_file(argument)
     if kind == "openai" and argument:
         return OpenAIPolicy(argument)
-    raise PolicyError(f"Unknown policy {spec!r}. Accepted: tiny, scripted:FILE, openai:URL.")
+    if kind == "bedrock" and argument:
+        return BedrockPolicy(argument)
+    raise PolicyError(
+        f"Unknown policy {spec!r}. Accepted: tiny, tiny:CHECKPOINT, scripted:FILE, openai:URL, bedrock:MODEL."
+    )
+
+
+def _from_checkpoint(path: str) -> TinyPolicy:
+    """The tiny policy with the `parameters` of a checkpoint, a JSON file that a training job wrote."""
+    policy = TinyPolicy()
+    try:
+        body = json.loads(Path(path).read_text(encoding="utf-8"))
+        policy.load(np.array(body["parameters"], dtype=np.float64))
+    except OSError as error:
+        raise PolicyError(f"Cannot read the checkpoint {path}: {error.strerror}.") from None
+    except (KeyError, TypeError):
+        raise PolicyError(f"{path} is no checkpoint of the tiny policy: no list of `parameters`.") from None
+    except ValueError as error:  # not JSON, not numbers, or another number of them
+        raise PolicyError(f"{path} is no checkpoint of the tiny policy: {error}.") from None
+    if not np.isfinite(policy.parameters).all():
+        raise PolicyError(f"{path} is no checkpoint of the tiny policy: not all parameters are finite.")
+    return policy

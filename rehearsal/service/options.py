@@ -23,7 +23,12 @@ class ServiceOptions:
     account: str = ACCOUNT
     seed: int = 0
     policy: str = "tiny"
-    """`tiny`, `scripted:FILE` or `openai:URL`."""
+    """`tiny`, `tiny:CHECKPOINT`, `scripted:FILE`, `openai:URL` or `bedrock:MODEL`."""
+    seed_by: Literal["row", "prompt"] = "row"
+    """What a rollout's draws depend on besides the seed: where its prompt stands in the data set, or what it
+    says. With `prompt`, a part of a data set is played as it is in the whole."""
+    max_concurrency: int | None = None
+    """At most so many rollouts at a time, whatever `rollout_max_concurrency` (at least 32) says."""
     agents: Mapping[str, str] = field(default_factory=dict)
     """Agent runtime ARN, or `*` for any, to the URL that is invoked for it."""
     forwarder: Path | None = None

@@ -1,6 +1,7 @@
 """Sends rollouts to the agent: concurrency, timeout, retries, and what came back."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class RolloutSender:
             RolloutFailed: a rollout ended in a way that costs the whole job (`fail_on`).
             StopRequested: StopJob was called; rollouts in flight are given up.
         """
-        places = asyncio.Semaphore(sampling.concurrency)
+        places = asyncio.Semaphore(min(sampling.concurrency, self._options.max_concurrency or 96))
         tasks = [asyncio.create_task(self._one(ticket, sampling, places)) for ticket in tickets]
         watch = asyncio.create_task(self._watch_for_stop())
         everything: asyncio.Future[list[Finished]] = asyncio.gather(*tasks)
@@ -166,7 +167,8 @@ class RolloutSender:
 
     def _open(self, ticket: Ticket, rollout_id: str) -> Trajectory:
         phase = ("train", "val", "eval").index(ticket.phase)
-        seed = hash_seed(self._options.seed, phase, ticket.step, ticket.prompt_index, ticket.member)
+        place = ticket.prompt_index if self._options.seed_by == "row" else _digest(ticket.prompt)
+        seed = hash_seed(self._options.seed, phase, ticket.step, place, ticket.member)
         return self._trajectories.open(self._job_arn, rollout_id, seed, self._policy)
 
     def _again(self, ticket: Ticket, trajectory: Trajectory, attempt: int) -> Trajectory:
@@ -186,6 +188,10 @@ class RolloutSender:
             raise RolloutFailed(f"The agent signaled that the trajectory failed ({trajectory.id}).")
         if status == "lost" and "lost" in fail_on:
             raise RolloutFailed(f"Rollout {trajectory.id} ended without a reward. {problem}".strip())
+
+
+def _digest(prompt: str) -> int:
+    return int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:8], "big")
 
 
 def _status(trajectory: Trajectory) -> Literal["ready", "failed", "lost"]:

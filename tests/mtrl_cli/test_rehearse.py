@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from mtrl.rehearsing.jobs import JobsClient
+from rehearsal.policies.tiny import TinyPolicy
+from rehearsal.service.models import make_policy
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,15 +49,24 @@ def test_the_json_has_the_promised_names(learned: tuple[Path, dict[str, Any]]) -
     out, result = learned
     assert {
         "environment", "domain", "seed", "steps", "seconds", "base", "trained", "rollouts", "stop_reasons",
-        "report", "metrics", "transcripts",
+        "report", "metrics", "transcripts", "checkpoint",
     } <= result.keys()  # fmt: skip
     for name in ("base", "trained"):
         assert {"score", "reward", "pass_at_k"} <= result[name].keys()
         assert list(result[name]["pass_at_k"]) == ["1", "2", "4"]
     assert result["stop_reasons"]["answered"] <= result["rollouts"]
     assert sum(result["stop_reasons"].values()) == result["rollouts"]
-    for name in ("report", "metrics", "transcripts"):
+    for name in ("report", "metrics", "transcripts", "checkpoint"):
         assert Path(result[name]).parent == out
+
+
+def test_the_trained_policy_is_left_as_a_checkpoint(learned: tuple[Path, dict[str, Any]]) -> None:
+    out, result = learned
+    assert json.loads(Path(result["checkpoint"]).read_text())["step"] == 20
+    trained, base = make_policy(f"tiny:{out / 'checkpoint.json'}"), make_policy("tiny")
+    assert isinstance(trained, TinyPolicy)
+    assert isinstance(base, TinyPolicy)
+    assert abs(trained.parameters - base.parameters).max() > 0.1
 
 
 def test_the_files_hold_what_was_measured(learned: tuple[Path, dict[str, Any]]) -> None:
@@ -108,7 +119,7 @@ def test_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
         (["--domain", "returns_dsk"], "Did you mean 'returns_desk'?"),
         (["--environment", "so"], "Did you mean 'sop'?"),
         (["--sop-bench", "/does/not/exist"], "is no folder"),
-        (["--policy", "tinny"], "Accepted: tiny, scripted:FILE, openai:URL."),
+        (["--policy", "tinny"], "Accepted: tiny, tiny:CHECKPOINT, scripted:FILE, openai:URL, bedrock:MODEL."),
         (["--policy", "scripted:/does/not/exist"], "Cannot read the script"),
         (["--policy", "openai:nowhere"], "is no URL"),
     ],

@@ -87,7 +87,8 @@ async def test_results_come_in_the_order_of_the_tickets() -> None:
     assert {each.status for each in found} == {"ready"}
 
 
-async def test_no_more_rollouts_at_once_than_allowed() -> None:
+@pytest.mark.parametrize(("asked", "options"), [(3, {}), (32, {"max_concurrency": 3})])
+async def test_no_more_rollouts_at_once_than_allowed(asked: int, options: dict[str, Any]) -> None:
     playing = most = 0
 
     async def how(trajectories: Trajectories, name: str) -> None:
@@ -98,7 +99,7 @@ async def test_no_more_rollouts_at_once_than_allowed() -> None:
         playing -= 1
         await finish(trajectories, name)
 
-    await Bench(how).send(20, concurrency=3)
+    await Bench(how, **options).send(20, concurrency=asked)
     assert most == 3
 
 
@@ -198,6 +199,18 @@ async def test_a_stop_gives_up_what_is_in_flight() -> None:
         await bench.send(3)
     names = {payload["metadata"]["rolloutId"] for payload in bench.agent.payloads}
     assert names <= {f"train-00000-{n:05d}-00-s2" for n in range(3)}
+
+
+def test_by_prompt_a_part_of_a_data_set_is_played_as_in_the_whole() -> None:
+    def seeds(seed_by: str, prompts: list[str]) -> dict[str, int]:
+        sender = Bench(finish, seed_by=seed_by, seed=3).sender
+        tickets = [Ticket("eval", 0, i, p, m) for i, p in enumerate(prompts) for m in range(2)]
+        return {f"{t.prompt}{t.member}": sender._open(t, t.rollout_id).seed for t in tickets}
+
+    whole, part = seeds("prompt", ["a", "b", "c"]), seeds("prompt", ["c", "a"])
+    assert len(set(whole.values())) == 6
+    assert part.items() <= whole.items()
+    assert seeds("row", ["c", "a"])["c0"] == seeds("row", ["a", "b"])["a0"]
 
 
 def test_seeds_differ_in_every_place_and_are_the_same_in_every_process() -> None:
