@@ -4,6 +4,7 @@ import typer
 
 from mtrl.commands.dataset import dataset
 from mtrl.commands.deploy_local import deploy_local
+from mtrl.commands.probe import probe
 from mtrl.commands.rehearse import rehearse
 from mtrl.commands.service import service
 
@@ -15,5 +16,6 @@ app = typer.Typer(
 )
 app.command()(rehearse)
 app.command()(service)
+app.command()(probe)
 app.command()(deploy_local)
 app.add_typer(dataset, name="dataset")
