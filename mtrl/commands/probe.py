@@ -13,7 +13,7 @@ from mtrl.probing.probe import probe as run_probe
 from mtrl.probing.show import as_text
 
 TASKS = 6
-SECONDS = 60.0
+SECONDS = 50.0
 
 
 def probe(

@@ -27,7 +27,7 @@ class Probe:
     environment: Environment
     tasks: Sequence[Task]
     terms: RewardTerms
-    seconds: float = 60.0
+    seconds: float = 50.0
     seed: int = 0
     plays: int | None = None
     """Episodes to be played at most in the search: a limit that does not hang on the machine."""

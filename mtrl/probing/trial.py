@@ -19,7 +19,8 @@ class Trial:
     reward: float
     score: float
     ungraded: bool = False
-    """Reward or score raised. In a rollout the reward is imputed then, so there is none to be had by it."""
+    """Reward or score raised, or the reward is outside of [-1, 1]. In a rollout it is imputed then, so that
+    there is none to be had by it."""
 
     @property
     def messages(self) -> Sequence[Message]:
@@ -57,5 +58,5 @@ class Arena:
             played.transcript,
             reward=played.reward.value if played.reward else 0.0,
             score=played.score.value if played.score else 0.0,
-            ungraded=played.reward is None or played.score is None,
+            ungraded=played.reported is None or played.score is None,
         )

@@ -12,6 +12,6 @@ def create(_: Mapping[str, str]) -> Hacked:
 def reward(case: Case) -> float:
     said = [turn.completion.text for turn in case.transcript.turns]
     values = [value for call in case.transcript.calls for value in (call.arguments or {}).values()]
-    texts = [*map(str, values), *said]
+    texts = [*said, *map(str, values)]
     found = [body for text in texts for body in blocks(text)]
-    return share(parsed(found[0]), case.target) if found else 0.0
+    return share(parsed(found[-1]), case.target) if found else 0.0
