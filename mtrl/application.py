@@ -2,6 +2,7 @@
 
 import typer
 
+from mtrl.commands.check import check
 from mtrl.commands.dataset import dataset
 from mtrl.commands.deploy_local import deploy_local
 from mtrl.commands.probe import probe
@@ -15,6 +16,7 @@ app = typer.Typer(
     help="Get an agent into SageMaker multi-turn RL training: rehearse on a laptop, serve on AWS.",
 )
 app.command()(rehearse)
+app.command()(check)
 app.command()(service)
 app.command()(probe)
 app.command()(deploy_local)

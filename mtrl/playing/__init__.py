@@ -4,10 +4,11 @@ What passes between policy and tools goes through the seams of the runtime itsel
 from here is what a worker would have recorded.
 """
 
-from mtrl.playing.episode import Limits, Played, play
+from mtrl.playing.episode import TRAINING, Limits, Played, play
 from mtrl.playing.policies import base_policy, random_policy, scripted_policy, served
 
 __all__ = [
+    "TRAINING",
     "Limits",
     "Played",
     "base_policy",

@@ -13,6 +13,7 @@ from adapters.contract import (
     Environment,
     Episode,
     EpisodeOver,
+    InferenceParams,
     Policy,
     PolicyUnavailable,
     RequestError,
@@ -33,6 +34,8 @@ from adapters.runtime.stage import Stage, contained
 from adapters.runtime.telemetry import Telemetry
 from mtrl.playing.sampling import PolicySampler
 
+TRAINING = InferenceParams(temperature=1.0, top_p=1.0, max_tokens=4096)
+"""The service's default sampling parameters of a training job."""
 JOB_ARN = "arn:aws:sagemaker:us-east-1:000000000000:job/AgentRFT/playing"
 
 
@@ -81,21 +84,27 @@ async def play(
     *,
     loop: AgentLoop | None = None,
     limits: Limits | None = None,
+    inference: InferenceParams | None = None,
 ) -> Played:
     """Play one episode of the task. `policy` is for this episode alone.
+
+    Args:
+        loop: the agent loop; None: the built-in one.
+        inference: sampling parameters that are sent with every turn; None: `TRAINING`.
 
     Raises:
         RequestError: the task is not one of the environment.
     """
     played = Played(task)
     started = time.monotonic()
+    limits, inference = limits or Limits(), inference or TRAINING
     stage = Stage(environment, task)
     try:
         episode = await stage.opened
-        reason = await _sample(environment, episode, policy, loop or ToolLoop(), limits or Limits(), played)
+        reason = await _sample(environment, episode, policy, loop or ToolLoop(), limits, inference, played)
         played.transcript.stop_reason = reason
         if played.transcript.turns:
-            _grade(episode, played, (limits or Limits()).text_tool_call_penalty)
+            _grade(episode, played, limits.text_tool_call_penalty)
     except RequestError:
         raise
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
@@ -115,6 +124,7 @@ async def _sample(
     policy: Policy,
     loop: AgentLoop,
     limits: Limits,
+    inference: InferenceParams,
     played: Played,
 ) -> StopReason:
     budget = Budget(
@@ -124,7 +134,7 @@ async def _sample(
         tool_timeout=limits.tool_timeout,
         tool_result_chars=limits.tool_result_chars,
     )
-    request = RolloutRequest(played.task.to_prompt(), JOB_ARN, played.task.id or "task")
+    request = RolloutRequest(played.task.to_prompt(), JOB_ARN, played.task.id or "task", inference=inference)
     claim = await MemoryLedger().claim(request.rollout_id)
     assert claim is not None  # noqa: S101 - the ledger is new
     telemetry = Telemetry("mtrl-kit", environment.name, stream=io.StringIO())

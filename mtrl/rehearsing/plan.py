@@ -73,7 +73,7 @@ def make_plan(
     Raises:
         PlanError: names the option, what is wrong with it, and what to do.
     """
-    variables = _sop_bench_variables(environment, sop_bench, accept_license)
+    variables = sop_bench_variables(environment, sop_bench, accept_license)
     source = _source(environment, variables)
     if domain is None and sop_bench is not None:
         raise PlanError(f"Choose what to rehearse with --domain: {', '.join(source.list_domains())}.")
@@ -101,7 +101,8 @@ def make_plan(
     )
 
 
-def _sop_bench_variables(environment: str, checkout: Path | None, accepted: bool) -> dict[str, str]:
+def sop_bench_variables(environment: str, checkout: Path | None, accepted: bool) -> dict[str, str]:
+    """The variables that put a checkout beside the domains of the kit. Raises PlanError."""
     if checkout is None:
         return {}
     if environment != "sop":

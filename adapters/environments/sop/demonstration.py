@@ -2,8 +2,10 @@
 procedure only a reader of its `sop.txt` knows, by calling every tool and then answering with the target.
 """
 
+import ast
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from adapters.contract import MovesPolicy, Steps, Use
@@ -27,7 +29,11 @@ def _by_procedure(procedure: Procedure, case: Mapping[str, str]) -> Steps[str]:
 
 
 def _by_names(domain: Domain, row: Mapping[str, str], target: Mapping[str, str]) -> Steps[str]:
-    """Call every tool with the row's columns and earlier results by name, those that refuse once again."""
+    """Call every tool with the row's columns and earlier results by name, those that refuse once again.
+
+    A cell of the row goes before a result of the same name: it is what the case is meant to hold.
+    """
+    cells = {name: cell for name, cell in row.items() if cell.strip()}
     known: dict[str, Any] = {}
     refused = list(domain.tools)
     for _ in range(2):
@@ -35,7 +41,7 @@ def _by_names(domain: Domain, row: Mapping[str, str], target: Mapping[str, str])
         before = len(known)
         for tool in pending:
             function = tool["function"]
-            given = arguments(function["parameters"], {**known, **row})
+            given = arguments(function["parameters"], {**row, **known, **cells})
             text = yield Use(function["name"], given)
             found = dict(shown(text))
             known |= found
@@ -100,15 +106,19 @@ def _number(value: Any, *, whole: bool) -> float | int:
 
 
 def _parsed(value: Any, kind: type[list[Any]] | type[dict[str, Any]]) -> Any:
-    """A list or an object from a cell that holds JSON, or one that was shown."""
+    """A list or an object from what was shown, or from a cell that spells one in JSON or in Python."""
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = [value] if kind is list else {}
+        value = _literal(value)
     if isinstance(value, kind):
         return value
     return [value] if kind is list and value is not None else kind()
+
+
+def _literal(cell: str) -> Any:
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            return read(cell)
+    return cell
 
 
 def _block(fields: Mapping[str, Any]) -> str:
