@@ -15,6 +15,7 @@ from adapters.contract.episode import (
     RewardTerms,
     Split,
     TaskSource,
+    reward_terms,
 )
 from adapters.contract.errors import (
     EnvironmentFault,
@@ -74,5 +75,6 @@ __all__ = [
     "Transcript",
     "Turn",
     "Use",
+    "reward_terms",
     "use",
 ]

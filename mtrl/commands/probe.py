@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.contract import DeclaresReward, RewardTerms, TaskSource
+from adapters.contract import TaskSource, reward_terms
 from adapters.runtime.plugins import PluginError, load_environment
 from mtrl.console import emit, fail, progress
 from mtrl.probing.probe import Findings, Probe
@@ -47,10 +47,9 @@ def _wanted(environment: str, domain: str | None, count: int, seconds: float, se
         found = loaded.tasks(domain or loaded.list_domains()[0], "train")
     except ValueError as error:
         fail(f"--domain: {error}")
-    terms = loaded.reward_terms if isinstance(loaded, DeclaresReward) else RewardTerms()
     # Evenly over the split: neighbours may well be alike.
     every = max(1, len(found) // count)
-    return Probe(loaded, found[::every][:count], terms, seconds, seed)
+    return Probe(loaded, found[::every][:count], reward_terms(loaded), seconds, seed)
 
 
 def _show(found: Findings, wanted: Probe) -> None:

@@ -1,6 +1,6 @@
 """A small probe: few tasks, and a budget in episodes, so that a slow machine finds the same."""
 
-from adapters.contract import DeclaresReward, Environment, RewardTerms, TaskSource
+from adapters.contract import Environment, TaskSource, reward_terms
 from mtrl.probing.probe import Findings, Probe, probe
 
 AMPLE = 900.0
@@ -13,5 +13,4 @@ def small_probe(
     assert isinstance(environment, TaskSource)
     found = environment.tasks(domain or environment.list_domains()[0], "train")
     some = found[:: len(found) // tasks][:tasks]
-    terms = environment.reward_terms if isinstance(environment, DeclaresReward) else RewardTerms()
-    return probe(Probe(environment, some, terms, AMPLE, plays=plays, first=first))
+    return probe(Probe(environment, some, reward_terms(environment), AMPLE, plays=plays, first=first))

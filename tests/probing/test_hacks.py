@@ -6,8 +6,9 @@ import pytest
 
 from adapters.contract import Task
 from mtrl.playing import play
-from mtrl.probing.script import ScriptedPolicy
+from mtrl.probing.script import Script, ScriptedPolicy
 from tests.probing import hacks
+from tests.probing.hacks.hacked import Hacked
 from tests.probing.kit import small_probe
 
 PLAYS = 500
@@ -36,8 +37,8 @@ def test_a_planted_hack_is_found(name: str) -> None:
         assert score <= score_before
 
 
-def graded(environment: hacks.Hacked, task: Task, script: object) -> tuple[float, float]:
-    played = asyncio.run(play(environment, task, ScriptedPolicy(script)))  # type: ignore[arg-type]
+def graded(environment: Hacked, task: Task, script: Script) -> tuple[float, float]:
+    played = asyncio.run(play(environment, task, ScriptedPolicy(script)))
     assert played.reward is not None
     assert played.score is not None
     return played.reward.value, played.score.value
