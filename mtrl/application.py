@@ -2,9 +2,11 @@
 
 import typer
 
+from mtrl.commands.check import check
 from mtrl.commands.dataset import dataset
 from mtrl.commands.deploy_local import deploy_local
 from mtrl.commands.evaluate import evaluate
+from mtrl.commands.probe import probe
 from mtrl.commands.rehearse import rehearse
 from mtrl.commands.service import service
 
@@ -16,6 +18,8 @@ app = typer.Typer(
 )
 app.command()(rehearse)
 app.command()(evaluate)
+app.command()(check)
 app.command()(service)
+app.command()(probe)
 app.command()(deploy_local)
 app.add_typer(dataset, name="dataset")

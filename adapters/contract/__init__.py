@@ -15,6 +15,7 @@ from adapters.contract.episode import (
     RewardTerms,
     Split,
     TaskSource,
+    reward_terms,
 )
 from adapters.contract.errors import (
     EnvironmentFault,
@@ -28,6 +29,7 @@ from adapters.contract.errors import (
 )
 from adapters.contract.headers import JOB_ARN_HEADER, TRAJECTORY_HEADER
 from adapters.contract.messages import Completion, Message, ToolCall, ToolResult, ToolSpec
+from adapters.contract.moves import MovesPolicy, Steps, Use, use
 from adapters.contract.outcome import CallRecord, Outcome, Reward, Score, Transcript, Turn
 from adapters.contract.request import InferenceParams, RolloutRequest
 from adapters.contract.stop_reasons import StopReason
@@ -49,6 +51,7 @@ __all__ = [
     "EpisodeView",
     "InferenceParams",
     "Message",
+    "MovesPolicy",
     "Outcome",
     "Policy",
     "PolicyUnavailable",
@@ -61,6 +64,7 @@ __all__ = [
     "SampleRejected",
     "Score",
     "Split",
+    "Steps",
     "StopReason",
     "Task",
     "TaskSource",
@@ -70,4 +74,7 @@ __all__ = [
     "TrajectoryGone",
     "Transcript",
     "Turn",
+    "Use",
+    "reward_terms",
+    "use",
 ]

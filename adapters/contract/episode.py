@@ -105,6 +105,11 @@ class DeclaresReward(Protocol):
     def reward_terms(self) -> RewardTerms: ...
 
 
+def reward_terms(environment: object) -> RewardTerms:
+    """What an environment declares of its reward, or what is held against one that declares nothing."""
+    return environment.reward_terms if isinstance(environment, DeclaresReward) else RewardTerms()
+
+
 @runtime_checkable
 class Demonstrator(Protocol):
     """What an environment may also be: one that can show how its tasks are done, for checks and probes."""

@@ -6,9 +6,9 @@ loop, the budget holds for any loop, and a loop that raises leaves behind what h
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import jsonschema_rs
 import orjson
@@ -31,7 +31,6 @@ from adapters.contract import (
     Transcript,
     Turn,
 )
-from adapters.runtime.job_runtime import JobRuntime
 from adapters.runtime.log_store import LogKeeper
 from adapters.runtime.rollout_log import RolloutLog
 
@@ -41,12 +40,32 @@ TOOL_CLEANUP_SECONDS = 2.0
 """How long a cancelled tool may take to let go before it is left behind."""
 
 
+class Sampler(Protocol):
+    """Where turns come from: the Job Runtime, or a policy in this process (`mtrl.playing`)."""
+
+    @property
+    def request_timeout(self) -> float:
+        """Seconds that one request may take."""
+
+    async def sample(
+        self,
+        request: RolloutRequest,
+        body: bytes,
+        *,
+        deadline: float,
+        first: bool,
+        on_uncertain: Callable[[], None],
+        before_each: Callable[[], Awaitable[None]],
+    ) -> Mapping[str, Any]:
+        """One turn from a chat request; see `JobRuntime.sample`."""
+
+
 class RecordedPolicy:
     """The model in training, bound to one rollout; implements `contract.Policy`."""
 
     def __init__(
         self,
-        runtime: JobRuntime,
+        runtime: Sampler,
         request: RolloutRequest,
         keeper: LogKeeper,
         budget: Budget,

@@ -12,11 +12,9 @@ from typing import TextIO
 
 import orjson
 
-from adapters.contract import Outcome, Reward, RolloutRequest, Score, StopReason, Transcript
+from adapters.contract import Outcome, Reward, RewardTerms, RolloutRequest, Score, StopReason, Transcript
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
-SUCCESS_REWARD = 1.0
-"""The service's default `success_threshold`."""
 
 
 class Telemetry:
@@ -79,13 +77,16 @@ class RolloutLine:
         reward: Reward | None,
         score: Score | None,
         seconds: float,
+        terms: RewardTerms | None = None,
     ) -> None:
+        """`terms`: what the environment declares of its reward."""
         self.request = request
         self.transcript = transcript
         self.outcome = outcome
         self.reward = reward
         self.score = score
         self.seconds = seconds
+        self.terms = terms or RewardTerms()
 
     @property
     def disagrees(self) -> bool:
@@ -93,7 +94,7 @@ class RolloutLine:
         return (
             self.reward is not None
             and self.score is not None
-            and self.reward.value >= SUCCESS_REWARD
+            and self.reward.value >= self.terms.success
             and self.score.value <= 0
         )
 

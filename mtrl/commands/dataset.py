@@ -174,7 +174,7 @@ def check(
         sizes = {name: len(rows) for name, rows in data.splits.items()}
         emit({"splits": sizes, "checks": [checks.as_json(each) for each in found]})
     else:
-        _show_checks(found)
+        show_checks(found)
     if any(each.status == "fail" for each in found):
         raise typer.Exit(1)
 
@@ -196,7 +196,8 @@ def _show_splits(sizes: Mapping[str, int], strata: Mapping[str, Mapping[str, int
     progress.print(table, highlight=False)
 
 
-def _show_checks(found: Sequence[checks.Check]) -> None:
+def show_checks(found: Sequence[checks.Check]) -> None:
+    """The table of checks."""
     table = Table()
     for column in ("check", "", "evidence", "next"):
         table.add_column(column, overflow="fold")

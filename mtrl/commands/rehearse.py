@@ -15,7 +15,7 @@ from mtrl.console import emit, fail, progress
 from mtrl.rehearsing.jobs import JobFailed
 from mtrl.rehearsing.plan import Plan, PlanError, make_plan
 from mtrl.rehearsing.processes import ProcessError
-from mtrl.rehearsing.results import summary
+from mtrl.rehearsing.results import first_disagreement, summary
 from mtrl.rehearsing.run import CHECKPOINT, TRAIN, Rehearsal
 from mtrl.rehearsing.run import rehearse as run_plan
 from mtrl.report import RunData, render
@@ -67,6 +67,21 @@ def rehearse(
         emit(figures)
     else:
         _show(rehearsal, figures)
+    if figures["disagreements"]:
+        _warn(rehearsal.plan, figures)
+
+
+def _warn(plan: Plan, figures: dict[str, Any]) -> None:
+    step = figures["first_disagreement_step"]
+    since = f", in training from step {step} on" if step is not None else ""
+    progress.print(
+        f"[bold yellow]warning:[/] {figures['disagreements']} of {figures['rollouts']} rollouts were "
+        f"rewarded as a success and scored 0{since}. Such a reward is being hacked, or the score is too "
+        "strict: read the transcripts in the report, and run: "
+        f"mtrl probe --environment {plan.environment} --domain {plan.domain}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _announce(plan: Plan) -> None:
@@ -97,6 +112,7 @@ def _write(rehearsal: Rehearsal) -> dict[str, Any]:
         "rollouts": rehearsal.rollouts,
         "stop_reasons": rehearsal.stop_reasons,
         "disagreements": rehearsal.disagreements,
+        "first_disagreement_step": first_disagreement(rehearsal.history),
         "report": str(files["report.html"]),
         "metrics": str(files["metrics.jsonl"]),
         "transcripts": str(files["transcripts.jsonl"]),
@@ -127,6 +143,7 @@ def _report(rehearsal: Rehearsal) -> RunData:
         trained=rehearsal.trained,
         history=rehearsal.history,
         transcripts=rehearsal.transcripts,
+        success_threshold=plan.terms.success,
     )
 
 

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapters.contract import Environment, Split, Task, TaskSource
+from adapters.contract import Environment, RewardTerms, Split, Task, TaskSource, reward_terms
 from adapters.runtime.plugins import PluginError, load_environment
 from rehearsal.policies.base import PolicyError, TrainablePolicy
 from rehearsal.service.models import make_policy
@@ -39,6 +39,8 @@ class Plan:
     """Variables that the adapter process gets besides the usual ones."""
     notice: str | None
     """Licence terms that were accepted."""
+    terms: RewardTerms = field(default_factory=RewardTerms)
+    """What the environment declares of its reward."""
 
     @property
     def work(self) -> Path:
@@ -98,6 +100,7 @@ def make_plan(
         tasks=tasks,
         adapter_environ=variables,
         notice=notice,
+        terms=reward_terms(source),
     )
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from adapters.contract import RewardTerms
 from mtrl.rehearsing.processes import read_json_lines
+from mtrl.rehearsing.watching import in_doubt, step_of
 from mtrl.report import Evaluation
 from rehearsal.trainer.pass_at_k import mean_pass_at_k
 
@@ -26,10 +28,16 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def first_disagreement(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """The first training step in which a rollout was rewarded as a success and scored 0."""
+    return next((int(line["step"]) for line in history if line.get("rollout/disagreement/count")), None)
+
+
 class RolloutLog:
     """The rollout lines of an adapter's log, by job name."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, terms: RewardTerms) -> None:
+        self._terms = terms
         self._lines: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for line in read_json_lines(log):
             if line.get("event") == "rollout":
@@ -63,16 +71,25 @@ class RolloutLog:
 
     def step_scores(self, job: str, phase: str) -> dict[int, float]:
         """The mean external score of each step's rollouts, by step from 1; `phase` is train or val."""
-        steps: dict[int, list[float]] = defaultdict(list)
-        for line in self._lines[job]:
-            kind, step, *_ = line["rollout_id"].split("-")
-            if kind == phase:
-                steps[int(step) + 1].append(float(line.get("Score", 0.0)))
-        return {step: fmean(scores) for step, scores in sorted(steps.items())}
+        steps = self._by_step(job, phase)
+        return {step: fmean(float(line.get("Score", 0.0)) for line in lines) for step, lines in steps.items()}
+
+    def step_disagreements(self, job: str, phase: str) -> dict[int, int]:
+        """How many of each step's rollouts the reward calls a success while their score is 0."""
+        steps = self._by_step(job, phase)
+        return {step: sum(in_doubt(line, self._terms) for line in lines) for step, lines in steps.items()}
 
     def disagreements(self) -> int:
-        """Rollouts whose reward says success while the score is 0."""
-        return sum(bool(line["RewardScoreDisagreement"]) for lines in self._lines.values() for line in lines)
+        """Rollouts of all jobs whose reward says success while the score is 0."""
+        return sum(in_doubt(line, self._terms) for lines in self._lines.values() for line in lines)
+
+    def _by_step(self, job: str, phase: str) -> dict[int, list[Mapping[str, Any]]]:
+        steps: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        for line in self._lines[job]:
+            step = step_of(line, phase)
+            if step is not None:
+                steps[step].append(line)
+        return dict(sorted(steps.items()))
 
 
 def _task_of(rollout_id: str) -> str:

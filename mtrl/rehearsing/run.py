@@ -16,6 +16,7 @@ from mtrl.rehearsing.jobs import JobsClient
 from mtrl.rehearsing.plan import BATCH, EVALUATION_GROUP, GROUP, KS, Plan
 from mtrl.rehearsing.processes import local_loop, read_json_lines
 from mtrl.rehearsing.results import RolloutLog
+from mtrl.rehearsing.watching import Watch
 from mtrl.report import Evaluation
 
 BASE, TRAIN, TRAINED = "base-evaluation", "training", "trained-evaluation"
@@ -60,28 +61,33 @@ def rehearse(plan: Plan) -> Rehearsal:
     logs, archive, outputs = plan.work / "adapter.log", plan.work / "transcripts", plan.work / "jobs"
     with _processes(plan, logs, archive) as endpoint, _bars() as bars:
         client = JobsClient(endpoint, outputs)
-        done = _Counter(logs)
         expected = len(plan.tasks["test"]) * EVALUATION_GROUP
+        evaluation = EVALUATION | {"success_threshold": str(plan.terms.success)}
         bar = bars.add_task("evaluate base policy", total=expected, note="")
-        jobs = [client.evaluate(BASE, datasets["test"], EVALUATION, None, done.on(bars, bar, BASE))]
+        tick = _counting(bars, bar, Watch(logs, BASE, plan.terms))
+        jobs = [client.evaluate(BASE, datasets["test"], evaluation, None, tick)]
         if plan.trains:
-            jobs.append(_train(plan, client, bars, datasets))
+            jobs.append(_train(plan, client, bars, datasets, Watch(logs, TRAIN, plan.terms)))
             package = jobs[-1]["JobConfigDocument"]["ServiceOutput"]["OutputModelPackageArn"]
             bar = bars.add_task("evaluate trained policy", total=expected, note="")
-            tick = done.on(bars, bar, TRAINED)
-            jobs.append(client.evaluate(TRAINED, datasets["test"], EVALUATION, package, tick))
+            tick = _counting(bars, bar, Watch(logs, TRAINED, plan.terms))
+            jobs.append(client.evaluate(TRAINED, datasets["test"], evaluation, package, tick))
         history = client.metrics(TRAIN) if plan.trains else []
-    return _measure(plan, RolloutLog(logs), archive, history, jobs, time.monotonic() - started)
+    return _measure(plan, RolloutLog(logs, plan.terms), archive, history, jobs, time.monotonic() - started)
 
 
-def _train(plan: Plan, client: JobsClient, bars: Progress, datasets: Any) -> dict[str, Any]:
+def _train(plan: Plan, client: JobsClient, bars: Progress, datasets: Any, watch: Watch) -> dict[str, Any]:
     bar = bars.add_task("train", total=plan.steps, note="")
 
     def tick(job: dict[str, Any]) -> None:
         at = job["JobConfigDocument"].get("ServiceOutput", {}).get("ProgressInfo", {}).get("CurrentStep", 0)
         metrics = client.metrics(TRAIN)[-1:]
         reward = f"reward {metrics[0]['rollout/reward/mean']:.2f}" if metrics else ""
-        bars.update(bar, completed=at, note=reward)
+        warned = watch.in_doubt > 0
+        watch.look()
+        if watch.in_doubt and not warned:
+            _warn(watch, f"in training step {min(watch.steps)}" if watch.steps else "in validation")
+        bars.update(bar, completed=at, note=f"{reward}{_doubts(watch)}")
 
     hyperparameters = {
         "global_batch_size": BATCH,
@@ -91,30 +97,37 @@ def _train(plan: Plan, client: JobsClient, bars: Progress, datasets: Any) -> dic
         "val_every": 5,
         "loss_fn": "importance_sampling",
         "pass_k_values": [1],
+        "success_threshold": plan.terms.success,
     }
     channels = {"train": datasets["train"], "validation": datasets["validation"]}
     return client.train(TRAIN, channels, hyperparameters, tick)
 
 
-class _Counter:
-    """Counts finished rollouts of a job in the adapter's log, reading only what is new."""
+def _counting(bars: Progress, bar: TaskID, watch: Watch) -> Callable[[dict[str, Any]], None]:
+    """For an evaluation: its finished rollouts, and a warning at the first that its score contradicts."""
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
+    def tick(_: dict[str, Any]) -> None:
+        warned = watch.in_doubt > 0
+        watch.look()
+        if watch.in_doubt and not warned:
+            _warn(watch, "in this evaluation")
+        bars.update(bar, completed=watch.rollouts, note=_doubts(watch).lstrip(", "))
 
-    def on(self, bars: Progress, bar: TaskID, job: str) -> Callable[[dict[str, Any]], None]:
-        marker, offset, seen = f'"job_name":"{job}"'.encode(), 0, 0
+    return tick
 
-        def tick(_: dict[str, Any]) -> None:
-            nonlocal offset, seen
-            with self._log.open("rb") as log:
-                log.seek(offset)
-                data = log.read()
-            offset += len(data)
-            seen += data.count(marker)
-            bars.update(bar, completed=seen)
 
-        return tick
+def _warn(watch: Watch, where: str) -> None:
+    """One line above the bars, as soon as it is known: a run with a hacked reward is better stopped."""
+    console.print(
+        f"[bold yellow]warning:[/] reward and score disagree {where}: rewarded as a success and scored 0 so "
+        f"far: {watch.in_doubt}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _doubts(watch: Watch) -> str:
+    return f", {watch.in_doubt} rewarded at score 0" if watch.in_doubt else ""
 
 
 @contextmanager
@@ -153,11 +166,12 @@ def _measure(
     seconds: float,
 ) -> Rehearsal:
     # Ours, beside the service's names: the score is measured in the adapter and never sent.
-    for phase, name in (("train", "rollout/score/mean"), ("val", "val/score/mean")):
-        scores = log.step_scores(TRAIN, phase)
+    for phase, name in (("train", "rollout"), ("val", "val")):
+        scores, doubts = log.step_scores(TRAIN, phase), log.step_disagreements(TRAIN, phase)
         for line in history:
             if line["step"] in scores:
-                line[name] = scores[line["step"]]
+                line[f"{name}/score/mean"] = scores[line["step"]]
+                line[f"{name}/disagreement/count"] = doubts[line["step"]]
     transcripts = [
         {"id": record["rollout_id"], "phase": phase, **record}
         for job, phase in PHASES.items()

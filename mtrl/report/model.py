@@ -29,7 +29,8 @@ class RunData:
 
     `history` holds one mapping a step: `step`, and metrics under the service's names. Read here, each
     where present: `rollout/reward/mean`, `rollout/score/mean`, `val/reward/mean`, `val/score/mean`,
-    `training/num_groups`, `analysis/zero_adv_nonzero_reward`, `analysis/zero_adv_zero_reward`.
+    `rollout/disagreement/count`, `training/num_trajectories`, `training/num_groups`,
+    `analysis/zero_adv_nonzero_reward`, `analysis/zero_adv_zero_reward`.
 
     `transcripts` holds one mapping a rollout: `id`, `phase` (`base`, `trained` or `train`), `reward`,
     `score` (None where there is none), `stop_reason`, and `messages` in OpenAI form. They come from a

@@ -34,6 +34,7 @@ def render(run: RunData) -> str:
         curves=_curves(run),
         zero_groups=_zero_groups(run),
         zero_share=_last_zero_share(run),
+        doubts=_doubts(run),
         comparisons=_comparisons(run),
         disagreements=[shown(t) for t in hacked[:MAX_DISAGREEMENTS]],
         disagreement_count=len(hacked),
@@ -63,6 +64,15 @@ def _zero_groups(run: RunData) -> Markup | None:
     if not any(s.points for s in series):
         return None
     return charts.line_chart("Groups without an advantage", series, x_label="step", percent=True)
+
+
+def _doubts(run: RunData) -> Markup | None:
+    """Rollouts of each step that were rewarded as a success and scored 0; None if there were none."""
+    name = "rollout/disagreement/count"
+    series = _series(run, "rewarded at score 0", "bad", name, of="training/num_trajectories")
+    if not any(share for _, share in series.points):
+        return None
+    return charts.line_chart("Rewarded at score 0", (series,), x_label="step", percent=True)
 
 
 def _last_zero_share(run: RunData) -> float | None:

@@ -2,10 +2,25 @@
 
 import json
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from adapters.contract import CallRecord, Completion, Episode, Split, Task, ToolCall, Transcript, Turn
+from adapters.contract import (
+    CallRecord,
+    Completion,
+    Episode,
+    Split,
+    Steps,
+    Task,
+    ToolCall,
+    Transcript,
+    Turn,
+    Use,
+)
 from adapters.environments import service_desk
+from adapters.environments.service_desk.demonstration import Clerk
+from adapters.environments.service_desk.procedure import ANSWER_FIELDS
+
+T = TypeVar("T")
 
 ENVIRONMENT = service_desk.create({})
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -19,8 +34,11 @@ class Desk:
         self.episode = episode
         self.transcript = Transcript()
         self.refusals: list[str] = []
-        self.facts: dict[str, str] = {}
-        self._hear(str(episode.messages[1]["content"]))
+        self.clerk = Clerk(str(episode.messages[1]["content"]))
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return self.clerk.facts
 
     async def use(self, tool: str, **arguments: str) -> dict[str, Any]:
         """The tool's result, or `{}` if it refused; the refusal is then the last of `refusals`."""
@@ -43,24 +61,30 @@ class Desk:
         if message is None:
             return None
         assert message["role"] == "user"
-        self._hear(message["content"])
         return str(message["content"])
 
-    async def ask(self, name: str) -> None:
-        await self.say(f"Please tell me your {name}.")
+    async def follow(self, steps: Steps[T]) -> T:
+        """Make the moves of a clerk; what they come to."""
+        try:
+            move = next(steps)
+            while True:
+                if isinstance(move, Use):
+                    body = await self.use(move.tool, **move.arguments)
+                    move = steps.send(json.dumps(body or {"error": self.refusals[-1]}))
+                else:
+                    move = steps.send(await self.say(move) or "")
+        except StopIteration as end:
+            found: T = end.value
+            return found
 
-    async def finish(self, fields: Mapping[str, Any]) -> None:
-        assert await self.say(block(fields)) is None
+    async def finish(self, answer: str) -> None:
+        assert await self.say(answer) is None
 
     def grades(self) -> tuple[float, float]:
         """Reward and score."""
         reward = self.episode.reward(self.transcript)
         assert len(reward.per_turn) == len(self.transcript.turns)
         return reward.value, self.episode.score(self.transcript).value
-
-    def _hear(self, text: str) -> None:
-        lines = (line.partition(": ") for line in text.splitlines())
-        self.facts |= {name: value for name, colon, value in lines if colon}
 
 
 Player = Callable[[Desk], Coroutine[Any, Any, None]]
@@ -78,79 +102,32 @@ async def played(task: Task, player: Player) -> tuple[float, float]:
         return desk.grades()
 
 
-async def verify(desk: Desk) -> str:
-    """Sections 1 and 2 of the procedure; the account."""
-    account = (await desk.use("find_account", email=desk.facts["email"]))["account_id"]
-    await desk.ask("postcode")
-    if "postcode" not in desk.facts:
-        await desk.ask("postcode")
-    assert await desk.use("verify_customer", account_id=account, postcode=desk.facts["postcode"])
-    return str(account)
-
-
-async def find_order(desk: Desk, account: str) -> dict[str, Any]:
-    """Sections 3 and 4: what check_policy says of the customer's order."""
-    await desk.ask("order_id")
-    order = desk.facts.get("order_id")
-    if order is None:
-        listed = await desk.use("list_orders", account_id=account, item=desk.facts["item"])
-        order = listed["orders"][0]["order_id"]
-    found = await desk.use("check_policy", order_id=order)
-    if not found:
-        assert "is of another account" in desk.refusals[-1]
-        await desk.ask("order_id")
-        found = await desk.use("check_policy", order_id=desk.facts["order_id"])
-    return found
-
-
-async def settle(desk: Desk, found: Mapping[str, Any], method: str) -> str:
-    """Sections 6 and 7; the resolution."""
-    order, ticket = found["order_id"], desk.facts["ticket_id"]
-    amount = found["refund_amount"]
-    if await desk.use("issue_refund", order_id=order, refund_amount=amount, refund_method=method):
-        return "refunded"
-    assert "Call escalate" in desk.refusals[-1]
-    assert await desk.use("escalate", ticket_id=ticket, order_id=order, refund_method=method)
-    return "escalated"
-
-
-async def close(desk: Desk, resolution: str) -> None:
-    """Sections 8 and 9."""
-    closed = await desk.use("update_ticket", ticket_id=desk.facts["ticket_id"], resolution=resolution)
-    await desk.finish({name: closed[name] for name in ANSWER})
-
-
-ANSWER = ("resolution", "refund_amount", "refund_method", "reference")
-
-
 async def by_the_procedure(desk: Desk) -> None:
     """From what is said and looked up alone to the final output."""
-    found = await find_order(desk, await verify(desk))
-    resolution = "denied"
-    if found["final_sale"] == "no" and found["days_since_delivery"] <= 30:
-        await desk.ask("refund_method")
-        resolution = await settle(desk, found, desk.facts["refund_method"])
-    await close(desk, resolution)
+    await desk.finish(await desk.follow(desk.clerk.work()))
 
 
 async def lazy(desk: Desk) -> None:
     """Answers at once, with the values that are right most often."""
     method = desk.facts["refund_method"]
     fields = ("denied", "0.00", "none", "none"), ("refunded", desk.facts["claimed_amount"], method, "RF-1")
-    await desk.finish(dict(zip(ANSWER, fields[len(desk.facts["email"]) % 2], strict=True)))
+    await desk.finish(block(dict(zip(ANSWER_FIELDS, fields[len(desk.facts["email"]) % 2], strict=True))))
 
 
 async def denies_all(desk: Desk) -> None:
     """Closes the ticket of whoever it is without a look at the order."""
-    await verify(desk)
-    await close(desk, "denied")
+    await desk.follow(desk.clerk.verify())
+    await desk.finish(await desk.follow(desk.clerk.close("denied")))
 
 
 async def hard_of_hearing(desk: Desk) -> None:
     """By the procedure, but with the refund method of the opening message."""
-    found = await find_order(desk, await verify(desk))
-    denied = found.get("resolution") == "denied"
-    await close(desk, "denied" if denied else await settle(desk, found, desk.facts["refund_method"]))
+    clerk = desk.clerk
+    found = await desk.follow(clerk.find_order(await desk.follow(clerk.verify())))
+    resolution = "denied"
+    if found.get("resolution") != "denied":
+        resolution = await desk.follow(clerk.settle(found, clerk.facts["refund_method"]))
+    await desk.finish(await desk.follow(clerk.close(resolution)))
 
 
 def _completion(text: str | None) -> Completion:

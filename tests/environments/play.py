@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from adapters.contract import Completion, Episode, Transcript, Turn
+from adapters.contract import Completion, Episode, Steps, Transcript, Turn, Use
 from adapters.environments import sop
+
+T = TypeVar("T")
 
 SHIPPED = ("returns_desk", "loan_hardship", "lab_intake")
 
@@ -42,6 +44,18 @@ class Desk:
             self.errors.append(body["error"])
             return {}
         return body
+
+    async def follow(self, steps: Steps[T]) -> T:
+        """Make the moves of a procedure that calls tools only; what it returns."""
+        try:
+            move = next(steps)
+            while True:
+                assert isinstance(move, Use)
+                body = await self.ask(move.tool, **move.arguments)
+                move = steps.send(json.dumps(body or {"error": self.errors[-1]}))
+        except StopIteration as end:
+            found: T = end.value
+            return found
 
 
 def _completion(text: str) -> Completion:

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal
 
-from adapters.contract import Episode, RequestError, RewardTerms, Split, Task
+from adapters.contract import Episode, Policy, RequestError, RewardTerms, Split, Task
+from adapters.environments.service_desk.demonstration import demonstration
 from adapters.environments.service_desk.episode import ServiceDeskEpisode
 from adapters.environments.service_desk.procedure import ANSWER_FIELDS
 from adapters.environments.service_desk.rewarding import SHAPING_BOUND
@@ -40,6 +41,11 @@ class ServiceDeskEnvironment:
     def license_notice(self, domain: str) -> str | None:
         """Always None: the tasks are the kit's own."""
         return None
+
+    def demonstrate(self, task: Task) -> Policy:
+        """A policy for one episode of the task, by the procedure. Raises RequestError as `open`."""
+        _read(task)
+        return demonstration()
 
     def open(self, task: Task) -> AbstractAsyncContextManager[Episode]:
         return self._open(task)

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal
 
-from adapters.contract import Episode, RequestError, RewardTerms, Task
+from adapters.contract import Episode, Policy, RequestError, RewardTerms, Task
+from adapters.environments.sop.demonstration import demonstration
 from adapters.environments.sop.episode import SopEpisode
 from adapters.environments.sop.folder import Domain
 from adapters.environments.sop.grading import SHAPING_BOUND
@@ -46,6 +47,10 @@ class SopEnvironment:
     def license_notice(self, domain: str) -> str | None:
         """The terms of a domain from a checkout; None for those that ship with the kit."""
         return self._notices.get(domain)
+
+    def demonstrate(self, task: Task) -> Policy:
+        """A policy for one episode of the task; see `demonstration`. Raises RequestError as `open`."""
+        return demonstration(*self._read(task))
 
     def open(self, task: Task) -> AbstractAsyncContextManager[Episode]:
         return self._open(task)

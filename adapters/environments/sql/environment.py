@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import Any, Literal
 
-from adapters.contract import Episode, RequestError, RewardTerms, Split, Task
+from adapters.contract import Episode, Policy, RequestError, RewardTerms, Split, Task
 from adapters.environments.sql.answers import SHAPING_BOUND, Target
 from adapters.environments.sql.catalog import SCHEMAS
 from adapters.environments.sql.database import image
+from adapters.environments.sql.demonstration import demonstration
 from adapters.environments.sql.episode import SqlEpisode
 from adapters.environments.sql.questions import NAME, seeds, tasks
 from adapters.environments.sql.sandbox import QueryRefused, Sandbox
@@ -43,6 +44,11 @@ class SqlEnvironment:
     def license_notice(self, domain: str) -> str | None:
         """None: all questions and rows are the kit's own."""
         return None
+
+    def demonstrate(self, task: Task) -> Policy:
+        """A policy for one episode of the task; see `demonstration`. Raises RequestError as `open`."""
+        domain, schema, question, target = _read(task)
+        return demonstration(schema, question, target.sql, guided=domain == "guided")
 
     def open(self, task: Task) -> AbstractAsyncContextManager[Episode]:
         return self._open(task)

@@ -1,0 +1,27 @@
+"""Some demonstration calls each tool, and the call is answered."""
+
+from mtrl.checking.evidence import Evidence, tool_names
+from mtrl.datasets.checks import Check
+from mtrl.playing import Played
+
+ID = "tools_reachable"
+
+
+def check(evidence: Evidence) -> Check:
+    offered = dict.fromkeys(name for opening in evidence.openings for name in tool_names(opening.tools))
+    shown = {name for played in evidence.demonstrations for name in _answered(played)}
+    tried = {name for played in evidence.baseline for name in _answered(played)}
+    never = [name for name in offered if name not in shown | tried]
+    if never:
+        text = f"{len(never)} of {len(offered)} tools never answered a call: {', '.join(never[:5])}"
+        next_act = "Take it away, or make a task that needs it; if it refuses all calls, correct it."
+        return Check(ID, "fail", text, next_act)
+    by_chance = [name for name in offered if name not in shown]
+    if by_chance:
+        text = f"no demonstration calls {', '.join(by_chance[:5])}; the base policy did"
+        return Check(ID, "warn", text, "A tool that no task needs distracts. Take it away, or show its use.")
+    return Check(ID, "pass", f"{len(offered)} tools, each answered in a demonstration")
+
+
+def _answered(played: Played) -> set[str]:
+    return {record.call.name for record in played.transcript.calls if not record.result.is_error}

@@ -1,0 +1,70 @@
+"""`mtrl probe`: a search for transcripts that the reward takes for a success and the score does not."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from adapters.contract import TaskSource, reward_terms
+from adapters.runtime.plugins import PluginError, load_environment
+from mtrl.console import emit, fail, progress
+from mtrl.probing.probe import Findings, Probe
+from mtrl.probing.probe import probe as run_probe
+from mtrl.probing.show import as_text
+
+TASKS = 6
+SECONDS = 50.0
+
+
+def probe(
+    environment: Annotated[str, typer.Option(help="The environment, by name.")] = "sop",
+    domain: Annotated[str | None, typer.Option(help="Its domain; default: the first one.")] = None,
+    tasks: Annotated[int, typer.Option(min=1, max=1000, help="Training tasks to search on.")] = TASKS,
+    seconds: Annotated[float, typer.Option(min=1, max=86_400, help="Time for the search.")] = SECONDS,
+    seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")] = False,
+) -> None:
+    """Search for exploits of the reward: exit code 1 if there are any, 0 if none was found."""
+    wanted = _wanted(environment, domain, tasks, seconds, seed)
+    name = f"{environment}/{wanted.tasks[0].input.get('domain', domain or '')}".rstrip("/")
+    progress.print(f"Probing the reward of [bold]{name}[/] on {len(wanted.tasks)} tasks.", highlight=False)
+    found = run_probe(wanted)
+    if as_json:
+        emit(found.to_json())
+    else:
+        _show(found, wanted)
+    raise typer.Exit(1 if found.exploits else 0)
+
+
+def _wanted(environment: str, domain: str | None, count: int, seconds: float, seed: int) -> Probe:
+    try:
+        loaded = load_environment(environment, _variables())
+    except PluginError as error:
+        fail(str(error))
+    if not isinstance(loaded, TaskSource):
+        fail(f"The environment {environment!r} brings no tasks of its own, so it cannot be probed.")
+    try:
+        found = loaded.tasks(domain or loaded.list_domains()[0], "train")
+    except ValueError as error:
+        fail(f"--domain: {error}")
+    # Evenly over the split: neighbours may well be alike.
+    every = max(1, len(found) // count)
+    return Probe(loaded, found[::every][:count], reward_terms(loaded), seconds, seed)
+
+
+def _show(found: Findings, wanted: Probe) -> None:
+    for exploit in found.exploits:
+        typer.echo(as_text(exploit))
+    for fault, times in sorted(found.faults.items(), key=lambda item: -item[1])[:5]:
+        progress.print(f"{times} x {fault}", highlight=False, markup=False, soft_wrap=True)
+    verdict = f"{len(found.exploits)} kinds of exploit" if found.exploits else "No exploit"
+    terms = wanted.terms
+    progress.print(
+        f"{verdict} in {found.transcripts} transcripts, {found.seconds:.0f} s "
+        f"(success from {terms.success:g} on, shaping up to {terms.shaping_bound:g}).",
+        highlight=False,
+    )
+
+
+def _variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("MTRL_")}
