@@ -112,9 +112,8 @@ def _as_object(environment: str, domain: str, found: Sequence[Check]) -> dict[st
 def _show_surveys(surveys: Sequence[DomainSurvey]) -> None:
     table = Table()
     for column in ("domain", "tasks", "shown", "judged", "contradicted", "unreachable", "refused", "failed"):
-        table.add_column(
-            column, overflow="fold", justify="left" if column in ("domain", "failed") else "right"
-        )
+        folds = column in ("domain", "failed")
+        table.add_column(column, overflow="fold", no_wrap=not folds, justify="left" if folds else "right")
     for survey in surveys:
         failed = ", ".join(each.id for each in survey.checks if each.status == "fail")
         table.add_row(survey.domain, *(str(count) for count in survey.counts().values()), failed or "-")

@@ -65,7 +65,7 @@ def test_a_broken_one_exits_1_and_the_table_says_what_to_do() -> None:
         (["--environment", "sop", "--domain", "return_desk"], "Did you mean 'returns_desk'"),
         (["--environment", "sql", "--policy", "big"], "--policy"),
         (["--environment", "sop", "--dataset", "/no/such.jsonl"], "/no/such.jsonl"),
-        (["--environment", "sql", "--sop-bench", "/tmp"], "belongs to the environment sop"),
+        (["--environment", "sql", "--sop-bench", "."], "belongs to the environment sop"),
         (["--sop-bench", "/no/such/folder"], "is no folder"),
     ],
 )
