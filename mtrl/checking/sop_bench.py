@@ -1,4 +1,4 @@
-"""Checks every domain of a SOP-Bench checkout: its data against its tools, and its procedure against the scorer.
+"""Checks a domain of a SOP-Bench checkout: data against tools, and procedure against scorer.
 
 Every tool is called with the right arguments, so that what a policy could have seen is known. The base policy
 is not sampled here: `mtrl check --environment sop --sop-bench DIR --domain NAME` does all of it for one.
@@ -25,7 +25,7 @@ from mtrl.checking.rules import (
     turn_budget,
 )
 from mtrl.checking.subject import SubjectError, make_subject
-from mtrl.checking.targets import CONTRADICTED, JUDGED, SHOWN, UNREACHABLE, TargetSurvey, survey
+from mtrl.checking.targets import CONTRADICTED, JUDGED, REFUSED, SHOWN, UNREACHABLE, TargetSurvey, survey
 from mtrl.datasets.checks import Check
 
 STATIC: tuple[Rule, ...] = (
@@ -52,33 +52,27 @@ class DomainSurvey:
     targets: TargetSurvey
     checks: list[Check]
 
-    def counts(self) -> tuple[int, ...]:
-        """Tasks, then how many of them are shown, judged, contradicted, unreachable."""
+    def counts(self) -> dict[str, int]:
+        """Tasks, and how many of them are in each state."""
         found = self.targets.tasks
-        kinds = (SHOWN, JUDGED, CONTRADICTED, UNREACHABLE)
-        return (sum(found.values()), *(found[kind] for kind in kinds))
+        return {
+            "tasks": sum(found.values()),
+            "shown": found[SHOWN],
+            "left_to_judgement": found[JUDGED],
+            "contradicted": found[CONTRADICTED],
+            "unreachable": found[UNREACHABLE],
+            "refused_by_every_tool": found[REFUSED],
+        }
 
     def targets_as_json(self) -> dict[str, Any]:
-        tasks, shown, judged, contradicted, unreachable = self.counts()
         return {
-            "tasks": tasks,
+            **self.counts(),
             "rows": self.rows,
-            "shown": shown,
-            "left_to_judgement": judged,
-            "contradicted": contradicted,
-            "unreachable": unreachable,
             "inputs_with_different_targets": self.contradicting_rows,
             "fields": {name: dict(states) for name, states in self.targets.fields.items()},
             "examples": dict(self.targets.examples),
             "tools_that_refused": dict(self.targets.refusals),
         }
-
-    def sentence(self) -> str:
-        tasks, shown, judged, contradicted, unreachable = self.counts()
-        return (
-            f"{tasks} tasks: {shown} with every field shown by tools, {judged} left to judgement, "
-            f"{contradicted} contradicted, {unreachable} unreachable"
-        )
 
 
 def open_checkout(variables: Mapping[str, str]) -> sop.SopEnvironment:

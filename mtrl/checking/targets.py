@@ -1,8 +1,9 @@
 """What tools show of a target: for each of its fields, by name, over every result of a demonstration.
 
-A field that no tool ever shows is left to the judgement of the policy, and that is fine. A field that tools
-show for other tasks and not for this one cannot be looked up here; one that they show with another value
-contradicts the target.
+A field that no tool ever shows is left to the judgement of the policy, and that is fine. One that tools show
+with another value contradicts the target. One that they show for other tasks and not for this one, and
+whose value nothing in the prompt names, cannot be known. Where every call is refused, the refusals are all
+there is to go by.
 """
 
 import json
@@ -13,12 +14,10 @@ from typing import Any
 
 from mtrl.playing import Played
 
-SHOWN, JUDGED, CONTRADICTED, UNREACHABLE = (
-    "shown by tools",
-    "left to judgement",
-    "contradicted",
-    "unreachable",
-)
+SHOWN, JUDGED = "shown by tools", "left to judgement"
+CONTRADICTED, UNREACHABLE, REFUSED = "contradicted", "unreachable", "refused by every tool"
+STATES = (CONTRADICTED, UNREACHABLE, REFUSED, JUDGED, SHOWN)
+"""The worst first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +28,32 @@ class TargetSurvey:
     fields: Mapping[str, Mapping[str, int]]
     """By field of the target."""
     examples: Mapping[str, str]
-    """For each state that there is, one task and field in words."""
+    """For each of the bad states that there is, one task and field in words."""
     refusals: Mapping[str, int]
     """Tasks in which a tool refused every call that was made with the right arguments, by tool."""
 
 
 def survey(demonstrations: Sequence[Played]) -> TargetSurvey:
     """Compare targets with what the tools showed."""
-    states = [
+    found = [
         {name: _state(name, value, played) for name, value in _fields(played)} for played in demonstrations
     ]
-    ever = {name for each in states for name, (state, _) in each.items() if state != JUDGED}
-    tasks: Counter[str] = Counter(dict.fromkeys((SHOWN, JUDGED, CONTRADICTED, UNREACHABLE), 0))
+    looked_up = {
+        name for each in found for name, (state, _) in each.items() if state in (SHOWN, CONTRADICTED)
+    }
+    tasks: Counter[str] = Counter(dict.fromkeys(STATES, 0))
     fields: defaultdict[str, Counter[str]] = defaultdict(Counter)
     examples: dict[str, str] = {}
-    for played, each in zip(demonstrations, states, strict=True):
-        found = {}
+    for played, each in zip(demonstrations, found, strict=True):
+        states = set()
         for name, (state, detail) in each.items():
-            # Not shown here, but for other tasks: it is looked up, and here it cannot be.
-            lost = state == JUDGED and (name in ever or _blind(played))
-            found[name] = UNREACHABLE if lost else state
-            fields[name][found[name]] += 1
-            examples.setdefault(found[name], f"{played.task.id}, {name}: {detail or 'no result shows it'}")
-        worst = [s for s in (CONTRADICTED, UNREACHABLE, JUDGED) if s in found.values()]
-        tasks[worst[0] if worst else SHOWN] += 1
+            if state == UNREACHABLE and name not in looked_up:
+                state = JUDGED
+            states.add(state)
+            fields[name][state] += 1
+            if detail and state not in (SHOWN, JUDGED):
+                examples.setdefault(state, f"{played.task.id}, {name}: {detail}")
+        tasks[next((state for state in STATES if state in states), SHOWN)] += 1
     return TargetSurvey(tasks, fields, examples, _refusals(demonstrations))
 
 
@@ -69,17 +70,23 @@ def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _fields(played: Played) -> list[tuple[str, str]]:
-    return list(dict((name, _text(value)) for name, value in leaves("target", played.task.target)).items())
+    return [(name, _text(value)) for name, value in dict(leaves("target", played.task.target)).items()]
 
 
 def _state(name: str, value: str, played: Played) -> tuple[str, str]:
-    """Whether results show the field, and what they show instead."""
+    """What is known of a field, and how; UNREACHABLE holds only if tools show the field for other tasks."""
     seen = [_text(v) for body in _results(played) for key, v in leaves("", body) if key == name]
-    if not seen:
-        return JUDGED, ""
     if value.lower() in {text.lower() for text in seen}:
         return SHOWN, ""
-    return CONTRADICTED, f"the target has {value[:60]!r}, tools show {seen[-1][:60]!r}"
+    if seen:
+        return CONTRADICTED, f"the target has {value[:60]!r}, tools show {seen[-1][:60]!r}"
+    refused = [record.result.content for record in played.transcript.calls]
+    if refused and all(record.result.is_error for record in played.transcript.calls):
+        return REFUSED, f"first refusal: {refused[0][:160]}"
+    prompt = " ".join(str(message.get("content")) for message in played.transcript.opening)
+    if len(value) > 1 and value.lower() in prompt.lower():
+        return JUDGED, ""
+    return UNREACHABLE, f"tools show it for other tasks, not here; the target has {value[:60]!r}"
 
 
 def _results(played: Played) -> Iterator[Any]:
@@ -89,12 +96,6 @@ def _results(played: Played) -> Iterator[Any]:
                 yield json.loads(record.result.content)
             except ValueError:
                 continue
-
-
-def _blind(played: Played) -> bool:
-    """Did every call fail? Then nothing can be known beyond the input."""
-    calls = played.transcript.calls
-    return bool(calls) and all(record.result.is_error for record in calls)
 
 
 def _refusals(demonstrations: Sequence[Played]) -> Counter[str]:

@@ -99,7 +99,7 @@ def _check_checkout(folder: Path, variables: dict[str, str], json_output: bool) 
         if json_output:
             emit({**_as_object("sop", name, survey.checks), "targets": survey.targets_as_json()})
         else:
-            progress.print(f"{name}: {survey.sentence()}", highlight=False, markup=False, soft_wrap=True)
+            progress.print(f"{name}: replayed {survey.counts()['tasks']} tasks", highlight=False)
     if not json_output:
         _show_surveys(surveys)
     return any(each.status == "fail" for survey in surveys for each in survey.checks)
@@ -111,9 +111,10 @@ def _as_object(environment: str, domain: str, found: Sequence[Check]) -> dict[st
 
 def _show_surveys(surveys: Sequence[DomainSurvey]) -> None:
     table = Table()
-    for column in ("domain", "tasks", "shown", "judged", "contradicted", "unreachable", "failed checks"):
-        table.add_column(column, overflow="fold", justify="left" if column[0] in "df" else "right")
+    for column in ("domain", "tasks", "shown", "judged", "contradicted", "unreachable", "refused", "failed"):
+        folds = column in ("domain", "failed")
+        table.add_column(column, overflow="fold", no_wrap=not folds, justify="left" if folds else "right")
     for survey in surveys:
         failed = ", ".join(each.id for each in survey.checks if each.status == "fail")
-        table.add_row(survey.domain, *(str(count) for count in survey.counts()), failed or "-")
+        table.add_row(survey.domain, *(str(count) for count in survey.counts().values()), failed or "-")
     progress.print(table, highlight=False)

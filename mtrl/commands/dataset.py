@@ -200,7 +200,7 @@ def show_checks(found: Sequence[checks.Check]) -> None:
     """The table of checks."""
     table = Table()
     for column in ("check", "", "evidence", "next"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in ("check", ""))
     for each in found:
         colour = COLOURS[each.status]
         table.add_row(each.id, f"[{colour}]{each.status}[/]", _plain(each.evidence), _plain(each.next))

@@ -28,7 +28,7 @@ async def test_every_shipped_environment_shows_how_its_tasks_are_done(name: str,
     assert isinstance(environment, Demonstrator)
     assert isinstance(environment, TaskSource)
     used: set[str] = set()
-    for task in environment.tasks(domain, "validation"):
+    for task in environment.tasks(domain, "validation")[:24]:
         played = await play(environment, task, environment.demonstrate(task))
         assert (played.reward and played.reward.value, played.score and played.score.value) == (1.0, 1.0)
         assert (played.stop_reason, played.faults) == (StopReason.ANSWERED, [])

@@ -31,9 +31,10 @@ def _by_procedure(procedure: Procedure, case: Mapping[str, str]) -> Steps[str]:
 def _by_names(domain: Domain, row: Mapping[str, str], target: Mapping[str, str]) -> Steps[str]:
     """Call every tool with the row's columns and earlier results by name, those that refuse once again.
 
-    A cell of the row goes before a result of the same name: it is what the case is meant to hold.
+    A cell of the row goes before a result of the same name: it is what the case is meant to hold. Only what
+    belongs to the answer comes from the results, where they show it.
     """
-    cells = {name: cell for name, cell in row.items() if cell.strip()}
+    cells = {name: cell for name, cell in row.items() if cell.strip() and name not in target}
     known: dict[str, Any] = {}
     refused = list(domain.tools)
     for _ in range(2):

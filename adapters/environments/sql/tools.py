@@ -63,7 +63,7 @@ class Tools:
         return name in _QUERYING
 
     def match_question(self, question: str) -> dict[str, Any]:
-        plan = read_question(self._schema, question)
+        plan = read_question(self._schema, question) if isinstance(question, str) else None
         if plan is None:
             raise PlanError("I cannot read this. Pass the question word by word, or write the SQL yourself.")
         parts: dict[str, Any] = {

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from adapters.contract import Episode, ToolResult
+from adapters.contract import Episode, Task, ToolResult
 from mtrl.checking.evidence import Evidence, Mistake, tool_names
 
 SECONDS = 10.0
@@ -19,11 +19,17 @@ async def make_mistakes(evidence: Evidence) -> None:
     for tool in first.tools:
         name, schema = str(tool["function"]["name"]), tool["function"].get("parameters") or {}
         for what, arguments in wrong_arguments(schema):
-            async with evidence.subject.environment.open(first.task) as episode:
-                evidence.mistakes.append(await _made(episode, name, what, arguments))
+            await _make(evidence, first.task, name, what, arguments)
     if NOT_A_TOOL not in tool_names(first.tools):
-        async with evidence.subject.environment.open(first.task) as episode:
-            evidence.mistakes.append(await _made(episode, NOT_A_TOOL, "a tool that is not there", {}))
+        await _make(evidence, first.task, NOT_A_TOOL, "a name that is no tool's", {})
+
+
+async def _make(evidence: Evidence, task: Task, name: str, what: str, arguments: dict[str, Any]) -> None:
+    try:
+        async with evidence.subject.environment.open(task) as episode:
+            evidence.mistakes.append(await _made(episode, name, what, arguments))
+    except Exception as error:  # noqa: BLE001 - an environment may raise anything; other checks say so
+        evidence.faults.append(f"an episode of {task.id}: {type(error).__name__}: {error}"[:300])
 
 
 def wrong_arguments(schema: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -33,8 +39,8 @@ def wrong_arguments(schema: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, 
     if required:
         yield "nothing", {}
         yield "null for all arguments", dict.fromkeys(required)
-        yield "a list for all arguments", dict.fromkeys(required, [1])
-        yield "an object for all arguments", dict.fromkeys(required, {"x": 1})
+        yield "a list for all arguments", {name: [1] for name in required}
+        yield "an object for all arguments", {name: {"x": 1} for name in required}
     if properties and schema.get("additionalProperties") is False:
         yield "an unknown argument", {"surprise": 1}
 

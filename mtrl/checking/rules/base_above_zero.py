@@ -13,7 +13,8 @@ def check(evidence: Evidence) -> Check:
     if not scores:
         return Check(ID, "fail", "no baseline rollout has a score", "See reward_range.")
     mean, above = statistics.fmean(scores), sum(score > 0 for score in scores)
-    text = f"base policy {evidence.subject.policy}: mean score {mean:.3f}, {above} of {len(scores)} rollouts above 0"
+    policy = f"base policy {evidence.subject.policy}"
+    text = f"{policy}: mean score {mean:.3f}, {above} of {len(scores)} rollouts above 0"
     if above:
         return Check(ID, "pass", text)
     if evidence.subject.policy_is_a_model:

@@ -15,7 +15,8 @@ def check(evidence: Evidence) -> Check:
     if found is None:
         text = f"{len(pairs)} rollouts, and all have the same score"
         return Check(ID, "warn", text, "Nothing can be told: show how tasks are done (`demonstrate`).")
-    text = f"{found:.3f} over {len(pairs)} rollouts (Somers' D: of pairs with different scores, right minus wrong)"
+    measure = "Somers' D: of pairs with different scores, right minus wrong"
+    text = f"{found:.3f} over {len(pairs)} rollouts ({measure})"
     if found < FAIL_BELOW:
         return Check(ID, "fail", text, "The reward does not measure what the score measures. Derive it anew.")
     if found < WARN_BELOW:
@@ -24,7 +25,7 @@ def check(evidence: Evidence) -> Check:
 
 
 def somers_d(pairs: list[tuple[float, float]]) -> float | None:
-    """(concordant - discordant) / pairs with different scores; None if there are none. Pairs: (reward, score).
+    """Of (reward, score) pairs: (concordant - discordant) / those with different scores; None without any.
 
     Equal rewards for different scores count as neither, so that a constant reward comes to 0.
     """

@@ -9,12 +9,13 @@ ROUNDING = 1e-9
 
 def check(evidence: Evidence) -> Check:
     terms = evidence.subject.terms
+    declared = f"declared: {terms.shaping_bound:g}"
     failed = [(reward, kind) for kind, reward, score in evidence.graded if score == 0]
     # At success and above it is another check's finding.
     over = [each for each in failed if terms.shaping_bound + ROUNDING < each[0] < terms.success]
     if over:
         most, kind = max(over)
-        text = f"{len(over)} rollouts with a score of 0 earn up to {most:.3f} ({kind}); declared: {terms.shaping_bound:g}"
+        text = f"{len(over)} rollouts with a score of 0 earn up to {most:.3f} ({kind}); {declared}"
         return Check(ID, "fail", text, "Lower the shaping, or declare the bound that you mean.")
     most = max((reward for reward, _ in failed if reward < terms.success), default=0.0)
     text = (

@@ -12,6 +12,6 @@ def check(evidence: Evidence) -> Check:
     count = len(evidence.graded)
     if hacks:
         kinds = ", ".join(dict.fromkeys(kind for kind, _ in hacks))
-        text = f"{len(hacks)} of {count} rollouts have a reward of {success:g} and more and a score of 0: {kinds}"
+        text = f"{len(hacks)} of {count} rollouts have a reward from {success:g} and a score of 0: {kinds}"
         return Check(ID, "fail", text, "Read answers as strictly as the score does; `mtrl probe` finds more.")
     return Check(ID, "pass", f"{count} rollouts, none with a reward of {success:g} and a score of 0")

@@ -18,7 +18,8 @@ def check(evidence: Evidence) -> Check:
         )
     longest = max(len(played.transcript.turns) for played in done)
     wanted = math.ceil(FACTOR * longest)
-    text = f"max_turns {budget}; the longest demonstration takes {longest}, ceil({FACTOR} x {longest}) = {wanted}"
+    rule = f"ceil({FACTOR} x {longest}) = {wanted}"
+    text = f"max_turns {budget}; the longest demonstration takes {longest}, {rule}"
     if budget < longest:
         over = sum(len(played.transcript.turns) > budget for played in done)
         return Check(ID, "fail", f"{text}; {over} tasks cannot be finished", f"Set max_turns to {wanted}.")

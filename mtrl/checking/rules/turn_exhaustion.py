@@ -14,7 +14,7 @@ def check(evidence: Evidence) -> Check:
     if not played:
         return Check(ID, "fail", "no baseline rollout was played", "See the checks above.")
     share = sum(each.stop_reason is StopReason.MAX_TURNS for each in played) / len(played)
-    text = f"{share:.0%} of {len(played)} baseline rollouts spent all turns without an answer (rule: < {MOST:.0%})"
+    text = f"{share:.0%} of {len(played)} baseline rollouts spent all turns unanswered (rule: < {MOST:.0%})"
     if share < MOST:
         return Check(ID, "pass", text)
     if evidence.subject.policy_is_a_model or share >= TINY_MOST:
