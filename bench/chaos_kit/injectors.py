@@ -86,12 +86,13 @@ async def pause_workers(field: Field) -> None:
 
 
 def service_down(seconds: float) -> Injector:
-    """The Job Runtime refuses connections. Once; ends by itself."""
+    """The Job Runtime refuses connections. Twice, a while apart; ends by itself."""
 
     async def inject(field: Field) -> None:
-        await asyncio.sleep(WARM_UP)
-        field.strike(field.record.in_flight())
-        await asyncio.gather(*(wire.down(seconds) for wire in field.wires))
+        for pause in (WARM_UP, seconds / 2):
+            await asyncio.sleep(pause)
+            field.strike(field.record.in_flight())
+            await asyncio.gather(*(wire.down(seconds) for wire in field.wires))
 
     return inject
 

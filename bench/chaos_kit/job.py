@@ -88,8 +88,11 @@ def write_prompts(row: Row, rollouts: int, folder: Path) -> Path:
 
 
 def poison(prompts: int) -> list[str]:
-    """One prompt in a hundred, at least one, of each kind: unknown environment, malformed, far too large."""
-    each = max(1, prompts // 100)
+    """Four prompts in a hundred, at least one, of each kind: unknown environment, malformed, far too large.
+
+    One in a hundred would be 30 rollouts of a thousand: too few to hit the hundred that a row must hit.
+    """
+    each = max(1, prompts * 4 // 100)
     large = {"return_id": "x" * OVERSIZED_BYTES}
     kinds: list[dict[str, Any]] = [
         {"environment": "nobodys", "input": {}},

@@ -129,17 +129,17 @@ def _all_rows() -> tuple[Row, ...]:
             completes=True,
             may_fail=True,
         ),
-        Row(name="duplicates", says="10 % of the messages reach the queue twice", twice=0.1),
+        Row(name="duplicates", says="12 % of the messages reach the queue twice", twice=0.12),
         Row(
             name="forwarder-twice",
-            says="the forwarder is invoked twice for 10 % of the rollouts",
-            forwarder={"CHAOS_TWICE": "0.1"},
+            says="the forwarder is invoked twice for 12 % of the rollouts",
+            forwarder={"CHAOS_TWICE": "0.12"},
         ),
         *(
             Row(
                 name=f"retries-{ids}",
-                says=f"10 % of the forwarder's successes are reported as errors; retries {ids} the id",
-                forwarder={"CHAOS_SAYS_FAILED": "0.1"},
+                says=f"12 % of the forwarder's successes are reported as errors; retries {ids} the id",
+                forwarder={"CHAOS_SAYS_FAILED": "0.12"},
                 service=("--retry-ids", ids),
                 attempts=10,
                 late_calls=ids == "renew",
@@ -162,7 +162,7 @@ def _all_rows() -> tuple[Row, ...]:
         ),
         Row(
             name="service-down",
-            says="the Job Runtime refuses connections for 60 s",
+            says="the Job Runtime refuses connections for 60 s, twice",
             inject=service_down(60.0),
             completes=True,
         ),
