@@ -112,6 +112,8 @@ def _all_rows() -> tuple[Row, ...]:
                 name=f"kill-{what}",
                 says=f"{kill}; on_crash={what}",
                 inject=kill_at_random,
+                # A killed worker's messages stay hidden for 120 s: more kills would leave nothing at work.
+                interval=20.0,
                 worker={"MTRL_ON_CRASH": what},
                 # What is left to the service ends by its timeout, and its retry is the rollout that counts.
                 timeout=300 if what == "leave" else 600,
