@@ -269,7 +269,7 @@ def _all_rows() -> tuple[Row, ...]:
             inject=nobody_works(50.0, 20.0),
             # The service waits longer, so that what a worker says of an overdue rollout is still heard.
             worker={"MTRL_ROLLOUT_BUDGET_SECONDS": "60"},
-            timeout=240,
+            timeout=300,
             may_fail=True,
         ),
         Row(
