@@ -25,7 +25,8 @@ from adapters.entrypoints.process import Process, start
 from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signals
 from adapters.runtime.auth import CredentialsMissing
 from adapters.runtime.plugins import PluginError
-from adapters.runtime.rollout import Busy, NotAcknowledged
+from adapters.runtime.reporting import NotAcknowledged
+from adapters.runtime.rollout import Busy
 from adapters.runtime.settings import SettingsError
 
 MAX_BODY_BYTES = 8 * 1024 * 1024

@@ -34,7 +34,8 @@ from adapters.runtime.dynamo_ledger import DynamoLedger, dynamo_client
 from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
 from adapters.runtime.log_store import S3LogStore, log_client
 from adapters.runtime.plugins import PluginError
-from adapters.runtime.rollout import Busy, HandedBack, NotAcknowledged, Poisoned
+from adapters.runtime.reporting import NotAcknowledged
+from adapters.runtime.rollout import Busy, HandedBack, Poisoned
 from adapters.runtime.settings import QueueSettings, Settings, SettingsError
 
 RETRY_SECONDS = 15
@@ -145,7 +146,7 @@ class QueueWorker:
         if request is not None:
             try:
                 await self._rollouts.reject(request, StopReason.MALFORMED_TASK)
-            except (Busy, NotAcknowledged, LeaseLost):
+            except (Busy, NotAcknowledged, LeaseLost, LedgerUnavailable, BotoCoreError, ClientError):
                 await self._inbox.hide(delivery, RETRY_SECONDS)
                 return
         await self._inbox.bury(delivery, f"malformed: {error}")

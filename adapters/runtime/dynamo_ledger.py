@@ -3,6 +3,8 @@
 Two clocks. What is in the table is wall-clock time, and who takes over waits for the skew between machines
 and for the last request to run out. What a worker trusts itself with is its own steady clock, counted from
 before the renewal was sent: whatever happened to that renewal on its way, the table knows of no earlier end.
+When that clock runs out nothing may be sent, but nothing is lost yet: a renewal under the same epoch says
+whether somebody has taken over (docs/adr/010).
 """
 
 import asyncio
@@ -17,13 +19,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from adapters.contract import Outcome
 from adapters.runtime.lease import CHECK_MARGIN_SECONDS, ConditionFailed, Hold, LeaseTable, Terms
-from adapters.runtime.ledger import LeaseLost
+from adapters.runtime.ledger import LeaseInDoubt, LeaseLost
 from adapters.runtime.rollout_log import RolloutLog
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]
 THREADS = 16
 """Calls to DynamoDB at a time; a call takes some milliseconds."""
+UNHEARD = 10_000
+"""Claims whose answer was lost that are remembered."""
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 3.0
 RETRY_PER_LEASE = 30.0
@@ -77,17 +81,27 @@ class DynamoLedger:
         self.wall_clock = wall_clock
         self.sleep = sleep
         self._owner = owner
+        self._unheard: dict[str, str] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
 
     async def claim(self, key: str) -> "DynamoClaim | None":
-        # One id for this claim: two by one process are two, and an answer that was lost is recognized.
-        token = uuid.uuid4().hex
+        # One id for this claim: two by one process are two, and an answer that was lost is recognized,
+        # also by the next try. Such a claim may be as old as the first one, so its lease is in doubt.
+        token, unheard = self._unheard.pop(key, ""), True
+        if not token:
+            token, unheard = uuid.uuid4().hex, False
 
         def take() -> tuple[float, Hold | None]:
-            safe_until = self.monotonic() + self.terms.lease
+            safe_until = self.monotonic() + (0 if unheard else self.terms.lease)
             return safe_until, self.table.take(key, self._owner, token, self.wall_clock(), self.terms)
 
-        safe_until, hold = await self.off_loop(take)
+        try:
+            safe_until, hold = await self.off_loop(take)
+        except Exception:
+            if len(self._unheard) >= UNHEARD:
+                self._unheard.clear()  # what is forgotten here is free again when its lease has run out
+            self._unheard[key] = token
+            raise
         return None if hold is None else DynamoClaim(self, hold, safe_until)
 
     async def finished(self, key: str) -> Outcome | None:
@@ -112,6 +126,7 @@ class DynamoClaim:
         self._outcome = hold.outcome
         self._log = RolloutLog()
         self._renewals = 0
+        self._renewing = asyncio.Lock()
         self._lost = False
         self._begun: int | None = None
         self._acknowledged = False
@@ -146,8 +161,10 @@ class DynamoClaim:
         return self._log  # not kept in the table: it holds the conversation
 
     def check(self, seconds: float) -> None:
-        if self._lost or self._left() <= seconds + CHECK_MARGIN_SECONDS:
+        if self._lost:
             raise LeaseLost(self._hold.key)
+        if self._left() <= seconds + CHECK_MARGIN_SECONDS:
+            raise LeaseInDoubt(self._hold.key)
 
     async def sampling(self, begun: int) -> None:
         if begun != self._begun or self._lost:
@@ -164,13 +181,6 @@ class DynamoClaim:
 
     async def release(self) -> None:
         """Stop renewing, then let another worker claim at once."""
-        await self._let_go(self._ledger.table.release)
-
-    async def hand_back(self, begun: int, *, logged: bool) -> None:
-        epoch = self.epoch if logged else 0
-        await self._let_go(lambda hold: self._ledger.table.hand_back(hold, begun, epoch))
-
-    async def _let_go(self, write: Callable[[Hold], None]) -> None:
         self._heartbeat.cancel()
         free = self._lost or self._acknowledged  # passed on, or never to be claimed again
         self._lost = True
@@ -178,14 +188,24 @@ class DynamoClaim:
         if not free:
             # A refusal: it was lost. An error: it runs out by itself. The rollout ends as it would have.
             with contextlib.suppress(ConditionFailed, BotoCoreError, ClientError):
-                await self._ledger.off_loop(lambda: write(self._hold))
+                await self._ledger.off_loop(lambda: self._ledger.table.release(self._hold))
+
+    async def hand_back(self, begun: int, *, logged: bool) -> None:
+        """Goes on renewing until it succeeds: a lease that ran out before would look like a crash."""
+        epoch = self.epoch if logged else 0
+        await self._write(lambda hold: self._ledger.table.hand_back(hold, begun, epoch))
+        self._lost = True
 
     async def renew(self) -> None:
-        """Renew the lease once.
+        """Renew the lease once, also one that has run out.
 
         Raises:
             LeaseLost: the item has passed to another claim.
         """
+        async with self._renewing:  # of two at once, the one that is overtaken would look like a loss
+            await self._renew()
+
+    async def _renew(self) -> None:
         ledger = self._ledger
         self._renewals += 1
         number = self._renewals
@@ -208,14 +228,11 @@ class DynamoClaim:
             raise LeaseLost(self._hold.key) from None
 
     async def _beat(self) -> None:
-        """Renew every third of the lease, more often after an error, until it is lost."""
+        """Renew every third of the lease, more often after an error, until another claim has the rollout."""
         lease = self._ledger.terms.lease
         pause = lease / 3
         while True:
             await self._ledger.sleep(pause)
-            if self._left() <= 0:
-                self._lost = True  # unreachable table, or a process that was stopped: others may have it
-                return
             try:
                 await self.renew()
                 pause = lease / 3

@@ -65,6 +65,13 @@ class Report:
     detail: str = ""
 
 
+Before = Callable[[], Awaitable[None]]
+
+
+async def _at_any_time() -> None:
+    """Nothing to wait for before an attempt."""
+
+
 class JobRuntime:
     """One client for all rollouts of the process. `session` is the one connection pool."""
 
@@ -99,7 +106,7 @@ class JobRuntime:
         deadline: float,
         first: bool,
         on_uncertain: Callable[[], None],
-        before_each: Callable[[], None] = lambda: None,
+        before_each: Before = _at_any_time,
     ) -> dict[str, Any]:
         """Sample one turn and return the chat-completion object.
 
@@ -109,7 +116,7 @@ class JobRuntime:
             first: no Sample of this rollout has succeeded yet. A rollout without any Sample fails the whole
                 job, so the first is retried until the deadline, uncertain or not.
             on_uncertain: called for each attempt whose outcome stays unknown.
-            before_each: called before each attempt; raises if the right to make it is gone.
+            before_each: awaited before each attempt; raises if the right to make it is gone.
 
         Raises:
             PolicyUnavailable, SampleRejected, TrajectoryGone.
@@ -120,7 +127,7 @@ class JobRuntime:
         renewed = False
         while True:
             retry_after: float | None = None
-            before_each()
+            await before_each()
             try:
                 reply = await self._post("/sample", request, body, headers, deadline)
             except asyncio.CancelledError:  # the deadline, or a drain, cut it in flight
@@ -157,7 +164,7 @@ class JobRuntime:
         *,
         again: bool,
         deadline: float,
-        before_each: Callable[[], None] = lambda: None,
+        before_each: Before = _at_any_time,
     ) -> Report:
         """Seal the trajectory (`status` is ready or failed). See `_report` for `again`."""
         payload = {"TrajectoryId": request.rollout_id, "Status": status}
@@ -170,7 +177,7 @@ class JobRuntime:
         *,
         again: bool,
         deadline: float,
-        before_each: Callable[[], None] = lambda: None,
+        before_each: Before = _at_any_time,
     ) -> Report:
         """Report one reward for the episode, or one a turn."""
         payload = {"TrajectoryId": request.rollout_id, "Rewards": list(rewards)}
@@ -183,7 +190,7 @@ class JobRuntime:
         payload: dict[str, Any],
         again: bool,
         deadline: float,
-        before_each: Callable[[], None],
+        before_each: Before,
     ) -> Report:
         """Post until acknowledged. `again`: an earlier process may have sent the identical report.
 
@@ -196,7 +203,7 @@ class JobRuntime:
         renewed = False
         while True:
             retry_after: float | None = None
-            before_each()
+            await before_each()
             try:
                 reply = await self._post(path, request, body, {}, deadline)
             except Unsent as error:

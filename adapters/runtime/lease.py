@@ -122,9 +122,16 @@ class LeaseTable:
         )
 
     def sampling(self, hold: Hold, begun: int) -> None:
-        """From now on the stored log may lack a turn, so a hand-back no longer stands."""
-        update = "SET #sampled = :begun REMOVE #handed_back"
-        self._update(hold.key, update, HELD, {**hold.values, ":begun": begun})
+        """From now on the stored log may lack a turn, so a hand-back no longer stands.
+
+        The count never falls, so that a write that was held up cannot hide a Sample that was begun since.
+        """
+        self._update(
+            hold.key,
+            "SET #sampled = :begun REMOVE #handed_back",
+            f"{HELD} AND (attribute_not_exists(#sampled) OR #sampled <= :begun)",
+            {**hold.values, ":begun": begun},
+        )
 
     def record(self, hold: Hold, outcome: Outcome) -> None:
         """Write the outcome. One that stands may have been reported: no other ever takes its place."""

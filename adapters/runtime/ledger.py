@@ -23,6 +23,10 @@ class LeaseLost(RolloutError):
     """The claim has passed, or may pass during the request, to another worker."""
 
 
+class LeaseInDoubt(LeaseLost):
+    """The lease ends too early for the request, or ended: only a renewal can say whether the claim holds."""
+
+
 class LedgerUnavailable(RolloutError):
     """The ledger cannot be reached, so it is not known whether the claim still holds."""
 
@@ -62,7 +66,15 @@ class Claim(Protocol):
         """Called before a Sample: the service may hold so many turns now. Nothing is handed back any more."""
 
     def check(self, seconds: float) -> None:
-        """Make sure that the lease outlives a request of `seconds`. Raises LeaseLost."""
+        """Make sure that the lease outlives a request of `seconds`.
+
+        Raises:
+            LeaseInDoubt: it does not; it may if `renew` succeeds.
+            LeaseLost: another claim has the rollout, or this one was given up.
+        """
+
+    async def renew(self) -> None:
+        """Prolong the lease, also one that ran out if nobody has claimed since. Raises LeaseLost."""
 
     async def record(self, outcome: Outcome) -> None: ...
 
@@ -75,7 +87,7 @@ class Claim(Protocol):
     async def hand_back(self, begun: int, *, logged: bool) -> None:
         """Give the claim back to be gone on with: after `begun` Samples, from the log stored under it.
 
-        No attempt is counted: a worker that is told to stop says nothing of the rollout.
+        No attempt is counted: a worker that is told to stop says nothing of the rollout. Raises LeaseLost.
         """
 
 
@@ -139,6 +151,9 @@ class MemoryClaim:
     def check(self, seconds: float) -> None:
         if not self._entry.held:
             raise LeaseLost(self._key)
+
+    async def renew(self) -> None:
+        self.check(0)
 
     async def record(self, outcome: Outcome) -> None:
         self.check(0)

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from botocore.exceptions import ClientError
 
 from adapters.contract import RolloutError, RolloutRequest
-from adapters.runtime.ledger import UNCOUNTED, Claim
+from adapters.runtime.ledger import UNCOUNTED
+from adapters.runtime.patience import PatientClaim
 from adapters.runtime.rollout_log import LogUnreadable, RolloutLog
 from adapters.runtime.telemetry import Telemetry
 
@@ -126,7 +127,7 @@ class LogKeeping:
 class LogKeeper:
     """The log of one claim on a rollout: taken up from an earlier claim, stored, left to a later one."""
 
-    def __init__(self, keeping: LogKeeping, request: RolloutRequest, claim: Claim) -> None:
+    def __init__(self, keeping: LogKeeping, request: RolloutRequest, claim: PatientClaim) -> None:
         self._keeping = keeping
         self._request = request
         self.claim = claim
@@ -158,7 +159,7 @@ class LogKeeper:
             self.log = await self._stored()
 
     async def before_sample(self) -> None:
-        """Let the ledger know. Raises what it raises."""
+        """Let the ledger know: a crash would hide the Sample. Waits for a ledger that is down."""
         await self.claim.sampling(self.log.begun + 1 if self._keeping.every_turn else UNCOUNTED)
 
     async def after_sample(self) -> None:
@@ -179,7 +180,7 @@ class LogKeeper:
         """Store the log. A failure costs no rollout: a crash would find the log stale, by the ledger."""
         store = self._keeping.store
         assert store is not None  # noqa: S101 - `resumable` said so
-        self.claim.check(STORE_SECONDS)
+        await self.claim.hold(STORE_SECONDS)
         try:
             await store.put(self._request, self.log.to_bytes(self.claim.epoch))
         except Exception as error:  # noqa: BLE001 - storage may raise anything

@@ -31,7 +31,6 @@ from adapters.contract import (
     Turn,
 )
 from adapters.runtime.job_runtime import JobRuntime
-from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
 from adapters.runtime.log_store import LogKeeper
 from adapters.runtime.rollout_log import RolloutLog
 
@@ -89,9 +88,8 @@ class RecordedPolicy:
         if recorded is not None:
             self._transcript.uncertain_samples += recorded[1]
             return recorded[0]
-        self.quiet.clear()
+        await self._keeper.before_sample()
         try:
-            await self._announce()
             raw = await self._runtime.sample(
                 self._request,
                 body,
@@ -106,22 +104,15 @@ class RecordedPolicy:
         finally:
             self.quiet.set()
 
-    async def _announce(self) -> None:
-        """The ledger must know of a Sample before the service does: a crash would hide it."""
-        try:
-            await self._keeper.before_sample()
-        except LeaseLost:
-            raise
-        except Exception as error:
-            raise LedgerUnavailable(f"{type(error).__name__}: {error}"[:300]) from error
-
-    def _may_send(self) -> None:
+    async def _may_send(self) -> None:
         """Called before each attempt; raises if there is to be none."""
+        self.quiet.set()  # nothing is in flight: who waits for the ledger here can be cut without doubt
+        await self._keeper.claim.hold(self._runtime.request_timeout)
+        self.quiet.clear()
         if self._closed is not None:
             raise EpisodeOver(self._closed)
         if self._transcript.turns and self._keeper.in_too_much_doubt:
             raise PolicyUnavailable("the turn is in doubt from earlier claims already")
-        self._keeper.claim.check(self._runtime.request_timeout)
 
     def close(self, reason: StopReason) -> None:
         """No Sample from now on: a loop that was cut may not have let go."""

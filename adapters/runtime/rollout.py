@@ -12,7 +12,6 @@ import asyncio
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.contract import (
@@ -27,30 +26,23 @@ from adapters.contract import (
     Reward,
     RolloutRequest,
     SampleRejected,
-    Score,
     StopReason,
     Task,
     TrajectoryGone,
-    Transcript,
 )
 from adapters.runtime import gate
 from adapters.runtime.archive import Archive
 from adapters.runtime.cutting import Cutting
 from adapters.runtime.grading import checked, final_rewards, penalized
 from adapters.runtime.job_runtime import JobRuntime
-from adapters.runtime.ledger import Claim, LeaseLost, Ledger, LedgerUnavailable
+from adapters.runtime.ledger import LeaseLost, Ledger, LedgerUnavailable
 from adapters.runtime.log_store import CannotResume, LogKeeper, LogKeeping, LogStore
+from adapters.runtime.patience import PatientClaim
 from adapters.runtime.recording import RecordedEpisode, RecordedPolicy
+from adapters.runtime.reporting import Reporter, Run
 from adapters.runtime.settings import Settings
 from adapters.runtime.stage import Stage, contained
-from adapters.runtime.telemetry import RolloutLine, Telemetry
-
-REPORT_GRACE_SECONDS = 60.0
-"""Past the budget, how long a report is still tried: a late answer costs less than a lost one."""
-
-
-class NotAcknowledged(Exception):
-    """The outcome stands in the ledger, but the service has not taken it. Redelivery reports it again."""
+from adapters.runtime.telemetry import Telemetry
 
 
 class Busy(Exception):
@@ -63,20 +55,6 @@ class HandedBack(Exception):
 
 class Poisoned(Exception):
     """The rollout was claimed too often without an outcome: it is sealed `failed` and given up."""
-
-
-@dataclass(slots=True)
-class _Run:
-    """The mutable state of one rollout in progress."""
-
-    request: RolloutRequest
-    claim: Claim
-    keeper: LogKeeper
-    deadline: float
-    transcript: Transcript = field(default_factory=Transcript)
-    reward: Reward | None = None
-    score: Score | None = None
-    imputed: bool = False
 
 
 class Rollouts:
@@ -100,9 +78,9 @@ class Rollouts:
         self._runtime = runtime
         self._ledger = ledger
         self._telemetry = telemetry
-        self._archive = archive
+        self._reporter = Reporter(settings, runtime, telemetry, archive)
         self._wall_clock = wall_clock
-        self._running: dict[str, _Run] = {}
+        self._running: dict[str, Run] = {}
         self._cutting = Cutting()
         self._keeping = LogKeeping(
             store=logs,
@@ -147,6 +125,7 @@ class Rollouts:
             RequestError: the prompt is no task of this environment; nothing was sampled or sealed.
             Busy: another claim is at work on it.
             NotAcknowledged: the outcome could not be reported in time.
+            LeaseLost, LedgerUnavailable: another claim may have it, or has; nothing was reported.
             Poisoned: it was claimed more than `max_attempts` times; it is sealed `failed`.
             HandedBack: after `hand_over`.
         """
@@ -156,20 +135,21 @@ class Rollouts:
     async def reject(self, request: RolloutRequest, reason: StopReason) -> Outcome:
         """Seal a rollout `failed` without playing it. Raises Busy and NotAcknowledged as `run`."""
         gate.check(request, self._settings)
-        return await self._claimed(request, lambda run: self._settle(run, Outcome(reason, "failed", ())))
+        outcome = Outcome(reason, "failed", ())
+        return await self._claimed(request, lambda run: self._reporter.settle(run, outcome))
 
-    async def _claimed(
-        self, request: RolloutRequest, work: Callable[["_Run"], Awaitable[Outcome]]
-    ) -> Outcome:
+    async def _claimed(self, request: RolloutRequest, work: Callable[[Run], Awaitable[Outcome]]) -> Outcome:
         key = f"{request.job_arn}/{request.rollout_id}"
         finished = await self._ledger.finished(key)
         if finished is not None:
             return finished
-        claim = await self._ledger.claim(key)
-        if claim is None:
+        taken = await self._ledger.claim(key)
+        if taken is None:
             raise Busy(request.rollout_id)
+        deadline = self._deadline(request)
+        claim = PatientClaim(taken, request.rollout_id, deadline, self._settings.margin, self._telemetry)
         keeper = LogKeeper(self._keeping, request, claim)
-        run = _Run(request, claim, keeper, self._deadline(request))
+        run = Run(request, claim, keeper, deadline)
         self._running[key] = run
         try:
             return await work(run)
@@ -186,45 +166,26 @@ class Rollouts:
         received = now if request.received_at is None else min(request.received_at, now)
         return time.monotonic() + (received - now) + self._settings.budget - self._settings.margin
 
-    async def _finish(self, run: _Run, task: Task) -> Outcome:
+    async def _finish(self, run: Run, task: Task) -> Outcome:
         stored = run.claim.outcome
         if stored is not None:
-            await self._report(run, stored, again=True)
+            await self._reporter.report(run, stored, again=True)
             self._telemetry.log("INFO", "reported_again", rollout_id=run.request.rollout_id)
             return stored
         if run.claim.attempt > self._settings.max_attempts:
-            await self._settle(run, Outcome(StopReason.CRASHED, "failed", ()))
+            await self._reporter.settle(run, Outcome(StopReason.CRASHED, "failed", ()))
             raise Poisoned(f"claimed {run.claim.attempt} times without an outcome")
         if run.claim.crashed and self._settings.on_crash == "leave":
             outcome = Outcome(StopReason.CRASHED, "failed", ())
             await run.claim.record(outcome)
             await run.claim.acknowledge()  # the service's own timeout ends it
-            await self._log(run, outcome, 0.0)
+            await self._reporter.log(run, outcome, 0.0)
             return outcome
         started = time.monotonic()
         reason = await self._play(run, task)
-        return await self._settle(run, self._outcome(run, reason), started)
+        return await self._reporter.settle(run, self._outcome(run, reason), started)
 
-    async def _settle(self, run: _Run, outcome: Outcome, started: float | None = None) -> Outcome:
-        """Write the outcome down, report it, and log it whatever became of the report."""
-        await run.claim.record(outcome)
-        try:
-            await self._report(run, outcome, again=False)
-        finally:
-            seconds = 0.0 if started is None else time.monotonic() - started
-            await self._log(run, outcome, seconds)
-        return outcome
-
-    async def _log(self, run: _Run, outcome: Outcome, seconds: float) -> None:
-        line = RolloutLine(run.request, run.transcript, outcome, run.reward, run.score, seconds)
-        try:
-            self._telemetry.rollout(line)
-            if self._archive is not None:
-                await self._archive.keep(line)
-        except Exception as error:  # noqa: BLE001 - a full disk must not turn a finished rollout into an error
-            self._warn(run, "not_logged", error)
-
-    async def _play(self, run: _Run, task: Task) -> StopReason:
+    async def _play(self, run: Run, task: Task) -> StopReason:
         """Play the episode and grade it while it is still open."""
         try:
             await run.keeper.recover()
@@ -259,7 +220,7 @@ class Rollouts:
             self._impute(run)
         return run.transcript.stop_reason or StopReason.ENVIRONMENT_ERROR
 
-    async def _perform(self, run: _Run, stage: Stage) -> None:
+    async def _perform(self, run: Run, stage: Stage) -> None:
         episode = await self._cutting.before_the_end(
             stage.opened, run.deadline, lambda: self._leaving(run, None)
         )
@@ -271,7 +232,7 @@ class Rollouts:
         if not isinstance(episode, StopReason):
             self._grade(run, episode)
 
-    async def _leaving(self, run: _Run, policy: RecordedPolicy | None) -> None:
+    async def _leaving(self, run: Run, policy: RecordedPolicy | None) -> None:
         """A hand-over was asked for: return when the rollout can be left, or never."""
         quiet = policy is None or policy.quiet.is_set()
         if not (run.keeper.resumable or (quiet and not run.keeper.log.begun)):
@@ -280,7 +241,7 @@ class Rollouts:
             policy.close(StopReason.DRAINED)
             await policy.quiet.wait()
 
-    async def _sample(self, run: _Run, episode: Episode) -> StopReason:
+    async def _sample(self, run: Run, episode: Episode) -> StopReason:
         settings = self._settings
         budget = Budget(
             max_turns=self._environment.max_turns,
@@ -305,7 +266,7 @@ class Rollouts:
         policy.close(reason)
         return reason
 
-    def _reason(self, run: _Run, error: Exception) -> StopReason:
+    def _reason(self, run: Run, error: Exception) -> StopReason:
         if isinstance(error, EpisodeOver):
             return error.reason
         if isinstance(error, TrajectoryGone):
@@ -318,7 +279,7 @@ class Rollouts:
         self._blame(run, "environment_error", error)
         return StopReason.ENVIRONMENT_ERROR
 
-    def _grade(self, run: _Run, episode: Episode) -> None:
+    def _grade(self, run: Run, episode: Episode) -> None:
         if not run.transcript.turns:
             return
         try:
@@ -334,11 +295,11 @@ class Rollouts:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the score is ours alone: no report changes
             self._blame(run, "scoring_failed", error)
 
-    def _impute(self, run: _Run) -> None:
+    def _impute(self, run: Run) -> None:
         run.imputed = True
         run.reward = Reward(self._settings.fault_reward)
 
-    def _outcome(self, run: _Run, reason: StopReason) -> Outcome:
+    def _outcome(self, run: Run, reason: StopReason) -> Outcome:
         if run.reward is None:
             return Outcome(reason, "failed", ())
         per_turn = self._settings.rewards == "turn"
@@ -351,31 +312,7 @@ class Rollouts:
             turns=len(run.transcript.turns),
         )
 
-    async def _report(self, run: _Run, outcome: Outcome, again: bool) -> None:
-        """Seal, then reward. Both are repeated until acknowledged or the trajectory is gone."""
-        deadline = max(run.deadline, time.monotonic()) + self._settings.margin + REPORT_GRACE_SECONDS
-
-        def holds() -> None:
-            run.claim.check(self._runtime.request_timeout)
-
-        try:
-            sealed = await self._runtime.complete(
-                run.request, outcome.sealed, again=again, deadline=deadline, before_each=holds
-            )
-            if sealed.done and outcome.sealed == "ready":
-                sealed = await self._runtime.update_reward(
-                    run.request, outcome.rewards, again=again, deadline=deadline, before_each=holds
-                )
-        except PolicyUnavailable as error:
-            self._warn(run, "not_acknowledged", error)
-            raise NotAcknowledged(str(error)) from error
-        if not sealed.done:
-            self._telemetry.log(
-                "WARNING", "report_refused", rollout_id=run.request.rollout_id, detail=sealed.detail
-            )
-        await run.claim.acknowledge()
-
-    def _blame(self, run: _Run, event: str, error: BaseException) -> None:
+    def _blame(self, run: Run, event: str, error: BaseException) -> None:
         """Say where a plug-in failed, not with what words: those may hold the prompt or the target."""
         origin = error.__cause__ or error
         frames = traceback.extract_tb(origin.__traceback__)
@@ -388,7 +325,7 @@ class Rollouts:
             where=f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "",
         )
 
-    def _warn(self, run: _Run, event: str, error: BaseException) -> None:
+    def _warn(self, run: Run, event: str, error: BaseException) -> None:
         self._telemetry.log(
             "WARNING",
             event,

@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from adapters.runtime.dynamo_ledger import DynamoLedger
-from adapters.runtime.lease import ConditionFailed
-from adapters.runtime.ledger import LeaseLost
+from adapters.runtime.lease import CHECK_MARGIN_SECONDS, ConditionFailed
+from adapters.runtime.ledger import LeaseInDoubt, LeaseLost
 from tests.runtime.dynamo_kit import (
     KEYS,
     LEASE,
@@ -68,12 +68,86 @@ async def test_lost_by_the_clock_alone(proxy: Proxy, clock: Clock, key: str) -> 
         claim.check(REQUEST)
     claim.check(0)
     await clock.beat(REQUEST + 5)
-    assert not heartbeats()
-    with pytest.raises(LeaseLost):
-        claim.check(-10)
+    with pytest.raises(LeaseInDoubt):
+        claim.check(-CHECK_MARGIN_SECONDS)
     proxy.refuse = False
-    with pytest.raises(LeaseLost):
-        await claim.record(OUTCOME)
+    await claim.release()
+
+
+async def test_a_lease_that_ran_out_is_taken_up_again(proxy: Proxy, clock: Clock, key: str) -> None:
+    """By the heartbeat, under the same epoch, long after the time of a takeover: nobody took over."""
+    claim = await claimed(worker(connect(await proxy.start()), clock), key)
+    proxy.refuse = True
+    await clock.beat(2 * LEASE)
+    with pytest.raises(LeaseInDoubt):
+        claim.check(0)
+    proxy.refuse = False
+    await clock.beat(LEASE / 30)
+    claim.check(REQUEST)
+    assert await worker(connect(await proxy.start()), clock, "two").claim(key) is None
+    await claim.release()
+
+
+async def test_a_lease_that_ran_out_and_was_taken_over_is_lost(
+    proxy: Proxy, dynamo: Any, clock: Clock, key: str
+) -> None:
+    claim = await claimed(worker(connect(await proxy.start()), clock), key)
+    proxy.refuse = True
+    await clock.beat(2 * LEASE)
+    proxy.refuse = False
+    thief = await claimed(worker(dynamo, clock, "two"), key)
+    for call in (claim.record(OUTCOME), claim.renew(), claim.sampling(1), claim.hand_back(1, logged=True)):
+        with pytest.raises(LeaseLost):
+            await call
+    with pytest.raises(LeaseLost) as lost:
+        claim.check(0)
+    assert not isinstance(lost.value, LeaseInDoubt)
+    await claim.release()
+    assert item(dynamo, key)["owner"]["S"] == "two"
+    await thief.release()
+
+
+async def test_a_hand_back_that_failed_can_be_repeated(proxy: Proxy, clock: Clock, key: str) -> None:
+    ledger = worker(connect(await proxy.start()), clock)
+    claim = await claimed(ledger, key)
+    proxy.refuse = True
+    with pytest.raises(BotoCoreError):
+        await claim.hand_back(3, logged=True)
+    proxy.refuse = False
+    await clock.beat(LEASE / 3)  # it holds the rollout still
+    claim.check(REQUEST)
+    await claim.hand_back(3, logged=True)
+    await claim.release()
+    again = await claimed(ledger, key)
+    assert (again.begun, again.handed_back, again.attempt) == (3, 1, 1)
+    await again.release()
+
+
+async def test_a_claim_whose_answers_were_lost_is_recognized(proxy: Proxy, clock: Clock, key: str) -> None:
+    """By the next try; its lease counts from a renewal, because the table may know an earlier end."""
+    ledger = worker(connect(await proxy.start()), clock)
+    proxy.lose_answers = 3
+    with pytest.raises(BotoCoreError):
+        await ledger.claim(key)
+    clock.now += LEASE - 1
+    claim = await claimed(ledger, key)
+    assert (claim.epoch, claim.attempt) == (1, 1)
+    with pytest.raises(LeaseInDoubt):
+        claim.check(0)
+    await claim.renew()
+    claim.check(REQUEST)
+    await claim.release()
+
+
+async def test_a_late_count_of_samples_hides_none(dynamo: Any, clock: Clock, key: str) -> None:
+    ledger = worker(dynamo, clock)
+    claim = await claimed(ledger, key)
+    await claim.sampling(1)
+    await claim.sampling(2)
+    with pytest.raises(ConditionFailed):
+        ledger.table.sampling(claim._hold, 1)
+    assert item(dynamo, key)["sampled"] == {"N": "2"}
+    await claim.release()
 
 
 async def test_a_renewal_that_failed_is_repeated(proxy: Proxy, clock: Clock, key: str) -> None:

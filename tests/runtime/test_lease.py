@@ -2,13 +2,15 @@
 
 import pytest
 
+from adapters.contract import Outcome
+from adapters.runtime import patience
 from adapters.runtime.fakes import Answer, FakeJobRuntime
 from adapters.runtime.ledger import LeaseLost, LedgerUnavailable, MemoryClaim, MemoryLedger
 from tests.runtime.kit import adapter, request
 
 
 class LosingLedger(MemoryLedger):
-    """Its claims are lost after so many checks; `trouble` is what announcing a Sample raises."""
+    """Its claims are lost after so many checks; `trouble` is what every write raises."""
 
     def __init__(self, checks: int, trouble: Exception | None = None) -> None:
         super().__init__()
@@ -31,6 +33,10 @@ class LosingLedger(MemoryLedger):
                 if ledger.trouble is not None:
                     raise ledger.trouble
 
+            async def record(self, outcome: Outcome) -> None:
+                await self.sampling(0)
+                await super().record(outcome)
+
         return Losing(self, key, claim._entry)
 
 
@@ -51,9 +57,17 @@ async def test_a_lease_that_is_lost_before_the_seal_seals_nothing() -> None:
         assert (service.count("sample"), service.count("complete")) == (1, 0)
 
 
-async def test_without_the_ledger_nothing_is_sampled_and_nothing_is_decided() -> None:
+async def test_without_the_ledger_nothing_is_sampled_and_nothing_is_decided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not even when the time of the episode is over: then there is an outcome, but nowhere to write it."""
+    monkeypatch.setattr(patience, "REPORT_GRACE_SECONDS", 0.2)
     ledger = LosingLedger(99, trouble=OSError("unreachable"))
-    async with FakeJobRuntime() as service, adapter(service, ledger=ledger) as parts:
+    async with (
+        FakeJobRuntime() as service,
+        adapter(service, ledger=ledger, budget=0.5, margin=0.1) as parts,
+    ):
         with pytest.raises(LedgerUnavailable):
             await parts.rollouts.run(request())
         assert service.seen == []
+        assert len(parts.log("ledger_unreachable")) == 2

@@ -192,6 +192,7 @@ class LeaseMachine(RuleBasedStateMachine):
         if worker.claim is not None:
             worker.busy_until = 0.0
             self.write(number, mishap, lambda claim: claim.hand_back(begun, logged=True))
+            self.run(worker.claim.release())
             worker.claim = None
 
     @precondition(lambda self: any(worker.network.held_up for worker in self.workers))
@@ -229,7 +230,6 @@ class LeaseMachine(RuleBasedStateMachine):
     def epochs_only_rise(self) -> None:
         epochs = [int(item.get("epoch", {"N": 0})["N"]) for item in self.table.history]
         assert all(after - before in (0, 1) for before, after in itertools.pairwise(epochs))
-        assert len({item["token"]["S"] for item in self.table.history if "token" in item}) == epochs[-1]
 
     @invariant()
     def a_hand_back_stands_until_a_sample_is_begun(self) -> None:

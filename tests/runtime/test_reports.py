@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from adapters.contract import Outcome, StopReason
-from adapters.runtime import rollout
+from adapters.runtime import patience
 from adapters.runtime.fakes import Answer, FakeJobRuntime, assistant, tool_call
 from adapters.runtime.job_runtime import client_token
 from adapters.runtime.ledger import LeaseLost, MemoryClaim, MemoryLedger
-from adapters.runtime.rollout import Busy, NotAcknowledged
+from adapters.runtime.reporting import NotAcknowledged
+from adapters.runtime.rollout import Busy
 from tests.runtime.kit import JOB, adapter, request
 
 DONE = Outcome(StopReason.ANSWERED, "ready", (0.5,), score=1.0, turns=1)
@@ -97,7 +98,7 @@ def test_tokens_differ_by_rollout_job_and_operation() -> None:
 async def test_what_the_service_does_not_take_in_time_is_reported_by_the_next_delivery(
     service: FakeJobRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollout, "REPORT_GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(patience, "REPORT_GRACE_SECONDS", 0.2)
     service.script("complete", *[Answer(403)] * 10_000)
     ledger = MemoryLedger()
     async with adapter(service, ledger=ledger, budget=1.0, margin=0.5) as own:
