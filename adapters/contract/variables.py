@@ -38,7 +38,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("MTRL_ON_CRASH", "fail", "a worker died while sampling: fail (seal it), leave it, or resume it"),
     Variable("MTRL_QUEUE_URL", None, "the queue that the forwarder fills", ("queue",)),
     Variable("MTRL_DEAD_LETTER_URL", None, "the queue for what can never be worked on", ("queue",)),
-    Variable("MTRL_LEDGER_TABLE", None, "the DynamoDB table of the rollout ledger", ("queue",)),
+    Variable(
+        "MTRL_LEDGER_TABLE",
+        None,
+        "the DynamoDB table of the rollout ledger; http: may do without",
+        ("queue",),
+    ),
     Variable("MTRL_CLAIM_CHECK_BUCKET", None, "where the forwarder puts requests too large for the queue"),
     Variable(
         "MTRL_ROLLOUT_LOG_BUCKET", None, "where the logs of unfinished rollouts go; else they are sealed"

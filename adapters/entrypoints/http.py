@@ -7,6 +7,8 @@
 
 Start: python -m adapters.entrypoints.http (variables: adapters/contract/variables.py).
 SIGTERM: no new rollouts, running ones finish or are sealed with what they have. A second one exits at once.
+With MTRL_LEDGER_TABLE and MTRL_ROLLOUT_LOG_BUCKET those that can be resumed are handed over instead, after
+their Sample in flight: the caller gets a 503, repeats its request, and another process goes on from there.
 """
 
 import asyncio
@@ -22,12 +24,14 @@ from aiohttp.http_exceptions import ContentEncodingError
 
 from adapters.contract import Outcome, RefusedError, RequestError, RolloutRequest
 from adapters.entrypoints.process import Process, start
+from adapters.entrypoints.sharing import shared
 from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signals
 from adapters.runtime.auth import CredentialsMissing
+from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
 from adapters.runtime.plugins import PluginError
 from adapters.runtime.reporting import NotAcknowledged
-from adapters.runtime.rollout import Busy
-from adapters.runtime.settings import SettingsError
+from adapters.runtime.rollout import Busy, HandedBack
+from adapters.runtime.settings import HttpSettings, Settings, SettingsError
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 FLUSH_SECONDS = 2.0
@@ -41,8 +45,10 @@ class CannotListen(Exception):
 class HttpEntrypoint:
     """Routes, bounded concurrency, and drain."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, *, hands_over: bool = False) -> None:
+        """`hands_over`: other processes share the ledger and the logs."""
         self._process = process
+        self._hands_over = hands_over
         self._rollouts = process.rollouts
         self._settings = process.settings
         self._telemetry = process.telemetry
@@ -86,6 +92,7 @@ class HttpEntrypoint:
         # A caller that repeats its request while the episode runs waits for the same episode.
         done, _ = await asyncio.wait({task}, timeout=self._settings.sync_limit)
         if not done:
+            self._rollouts.keep(request)  # this caller will not come back for it
             return _json({"status": "accepted", "rolloutId": request.rollout_id})
         return self._answer(task)
 
@@ -110,7 +117,9 @@ class HttpEntrypoint:
         del self._tasks[key]
         self._changed = int(time.time())
         error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, RequestError):
+        if isinstance(error, HandedBack):
+            self._telemetry.log("INFO", "handed_back", rollout_id=str(error))
+        elif error is not None and not isinstance(error, RequestError):
             self._telemetry.log("ERROR", "rollout_broke", error=f"{type(error).__name__}: {error}"[:500])
 
     def _answer(self, task: "asyncio.Task[Outcome]") -> web.Response:
@@ -126,13 +135,17 @@ class HttpEntrypoint:
             return _error(
                 503, "InternalServerError", f"the outcome is not reported yet: {error}", retry_after=5
             )
+        except HandedBack:
+            return _error(503, "InternalServerError", "ask again: another process goes on", retry_after=1)
+        except (LeaseLost, LedgerUnavailable) as error:
+            return _error(503, "InternalServerError", type(error).__name__, retry_after=5)
         except Exception as error:  # noqa: BLE001 - logged by _ended; the caller learns that it may retry
             return _error(500, "InternalServerError", type(error).__name__)
 
     async def drain(self) -> None:
         """No new rollouts from now on; see `stopping.drain`."""
         self._draining = True
-        await drain(self._process, self._tasks)
+        await drain(self._process, self._tasks, hand_over=self._hands_over)
 
 
 async def _read(http: web.Request) -> RolloutRequest:
@@ -172,9 +185,9 @@ def _json(body: dict[str, Any], status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
 
 
-async def serve(process: Process) -> None:
+async def serve(process: Process, *, hands_over: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
-    entrypoint = HttpEntrypoint(process)
+    entrypoint = HttpEntrypoint(process, hands_over=hands_over)
     stop = stop_on_signals(process)
     # The server's own idle limit is above any client's, so that it never resets a connection in use.
     runner = web.AppRunner(
@@ -205,8 +218,10 @@ async def serve(process: Process) -> None:
 
 
 async def _main() -> None:
-    async with start(os.environ) as process:
-        await serve(process)
+    settings, http = Settings.from_environ(os.environ), HttpSettings.from_environ(os.environ)
+    with shared(settings, http.ledger_table, http.rollout_log_bucket) as ours:
+        async with start(os.environ, ours.ledger, ours.logs) as process:
+            await serve(process, hands_over=ours.logs is not None)
 
 
 def main() -> None:

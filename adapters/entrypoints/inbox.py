@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from adapters.contract import RequestError, RolloutRequest
+from adapters.entrypoints.batching import LARGEST_BATCH, Batches
 from adapters.runtime.settings import QueueSettings
 
 T = TypeVar("T")
@@ -15,8 +16,9 @@ POLL_SECONDS = 5
 """One long poll. A stop waits for the poll in flight, so it is shorter than SQS allows."""
 VISIBILITY_SECONDS = 120
 """How long a message stays hidden without a sign of life of the worker."""
-LARGEST_BATCH = 10
 THREADS = 16
+GONE = frozenset({"ReceiptHandleIsInvalid"})
+"""A delete whose answer was lost comes back so. Were the message still there, the ledger would settle it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Delivery:
     receipt: str
     sent_at: float
     """Unix seconds, by SQS's clock; 0 if it did not say."""
+    receives: int = 1
+    """How often it was received, this time included."""
 
 
 class Inbox:
@@ -37,6 +41,18 @@ class Inbox:
         self._sqs = sqs
         self._s3 = s3
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="inbox")
+        queue = {"QueueUrl": settings.queue_url}
+        self._deletes = Batches(
+            "DeleteMessage",
+            lambda entries: self._off_loop(lambda: sqs.delete_message_batch(Entries=entries, **queue)),
+            fine=GONE,
+        )
+        self._hides = Batches(
+            "ChangeMessageVisibility",
+            lambda entries: self._off_loop(
+                lambda: sqs.change_message_visibility_batch(Entries=entries, **queue)
+            ),
+        )
 
     async def receive(self, at_most: int) -> list[Delivery]:
         """Wait for messages, `POLL_SECONDS` at most."""
@@ -46,7 +62,7 @@ class Inbox:
                 MaxNumberOfMessages=min(LARGEST_BATCH, at_most),
                 WaitTimeSeconds=POLL_SECONDS,
                 VisibilityTimeout=VISIBILITY_SECONDS,
-                MessageSystemAttributeNames=["SentTimestamp"],
+                MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
             )
         )
         return [_delivery(message) for message in answer.get("Messages", ())]
@@ -67,18 +83,10 @@ class Inbox:
 
     async def hide(self, delivery: Delivery, seconds: int) -> None:
         """Keep a message from others for so long from now; 0 hands it back."""
-        await self._off_loop(
-            lambda: self._sqs.change_message_visibility(
-                QueueUrl=self._settings.queue_url, ReceiptHandle=delivery.receipt, VisibilityTimeout=seconds
-            )
-        )
+        await self._hides.do(ReceiptHandle=delivery.receipt, VisibilityTimeout=seconds)
 
     async def delete(self, delivery: Delivery) -> None:
-        await self._off_loop(
-            lambda: self._sqs.delete_message(
-                QueueUrl=self._settings.queue_url, ReceiptHandle=delivery.receipt
-            )
-        )
+        await self._deletes.do(ReceiptHandle=delivery.receipt)
 
     async def bury(self, delivery: Delivery, reason: str) -> None:
         """Move a message to the dead-letter queue, with the reason as an attribute; then delete it."""
@@ -114,5 +122,6 @@ class Inbox:
 
 
 def _delivery(message: dict[str, Any]) -> Delivery:
-    sent = message.get("Attributes", {}).get("SentTimestamp", "0")
-    return Delivery(message["Body"], message["ReceiptHandle"], int(sent) / 1000)
+    attributes = message.get("Attributes", {})
+    sent, receives = attributes.get("SentTimestamp", "0"), attributes.get("ApproximateReceiveCount", "1")
+    return Delivery(message["Body"], message["ReceiptHandle"], int(sent) / 1000, int(receives))

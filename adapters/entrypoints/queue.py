@@ -17,7 +17,6 @@ the others finish or are sealed with what they have.
 
 import asyncio
 import os
-import socket
 import sys
 import time
 from pathlib import Path
@@ -27,12 +26,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from adapters.contract import RefusedError, RequestError, RolloutRequest, StopReason
 from adapters.entrypoints.inbox import VISIBILITY_SECONDS, Delivery, Inbox
 from adapters.entrypoints.process import Process, start
+from adapters.entrypoints.sharing import shared
 from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signals
 from adapters.runtime.auth import CredentialsMissing
 from adapters.runtime.aws import aws_client
-from adapters.runtime.dynamo_ledger import DynamoLedger, dynamo_client
 from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
-from adapters.runtime.log_store import S3LogStore, log_client
 from adapters.runtime.plugins import PluginError
 from adapters.runtime.reporting import NotAcknowledged
 from adapters.runtime.rollout import Busy, HandedBack, Poisoned
@@ -88,8 +86,20 @@ class QueueWorker:
             self._telemetry.log("ERROR", "queue_unreachable", error=f"{error}"[:300])
             await asyncio.wait({stopping}, timeout=TROUBLE_SECONDS)
             return
+        if deliveries:
+            self._say_ages(deliveries)
         for delivery in deliveries:
             self._start(delivery)
+
+    def _say_ages(self, deliveries: list[Delivery]) -> None:
+        """How old messages are when there is room for them. How many wait, the queue's own metrics say."""
+        now = time.time()
+        ages = [round(max(0.0, now - delivery.sent_at), 1) for delivery in deliveries if delivery.sent_at]
+        redelivered = sum(delivery.receives > 1 for delivery in deliveries)
+        self._telemetry.metrics(
+            "received",
+            {"QueueAgeSeconds": ages, "Received": len(deliveries), "Redelivered": redelivered},
+        )
 
     async def _hand_back(self, polling: "asyncio.Task[list[Delivery]]") -> None:
         """What the poll in flight still brings would be hidden from everyone: make it visible again."""
@@ -139,7 +149,13 @@ class QueueWorker:
             self._telemetry.log("WARNING", "message_rests", error=f"{type(error).__name__}: {error}"[:300])
             await self._inbox.hide(delivery, RETRY_SECONDS)
         else:
+            await self._delete(delivery)
+
+    async def _delete(self, delivery: Delivery) -> None:
+        try:
             await self._inbox.delete(delivery)
+        except (BotoCoreError, ClientError) as error:  # it comes back, and the ledger says that it is done
+            self._telemetry.log("WARNING", "not_deleted", error=f"{error}"[:300])
 
     async def _give_up(self, delivery: Delivery, request: RolloutRequest | None, error: RequestError) -> None:
         """Seal what can be named, so that the service need not wait for its timeout; then bury it."""
@@ -179,23 +195,13 @@ async def serve(process: Process, inbox: Inbox, queue: QueueSettings) -> None:
 async def _main() -> None:
     queue = QueueSettings.from_environ(os.environ)
     settings = Settings.from_environ(os.environ)
-    ledger = DynamoLedger(
-        dynamo_client(settings.region),
-        queue.ledger_table,
-        owner=f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}",
-        request_timeout=settings.sample_timeout,
-    )
     inbox = Inbox(queue, aws_client("sqs", settings.region), aws_client("s3", settings.region))
-    bucket = queue.rollout_log_bucket
-    logs = None if bucket is None else S3LogStore(log_client(settings.region), bucket)
     try:
-        async with start(os.environ, ledger, logs) as process:
-            await serve(process, inbox, queue)
+        with shared(settings, queue.ledger_table, queue.rollout_log_bucket) as ours:
+            async with start(os.environ, ours.ledger, ours.logs) as process:
+                await serve(process, inbox, queue)
     finally:
         inbox.close()
-        ledger.close()
-        if logs is not None:
-            logs.close()
 
 
 def main() -> None:

@@ -57,6 +57,11 @@ class Poisoned(Exception):
     """The rollout was claimed too often without an outcome: it is sealed `failed` and given up."""
 
 
+def key_of(request: RolloutRequest) -> str:
+    """What the ledger calls a rollout."""
+    return f"{request.job_arn}/{request.rollout_id}"
+
+
 class Rollouts:
     """Runs rollouts of one environment with one loop; one instance a process."""
 
@@ -81,6 +86,7 @@ class Rollouts:
         self._reporter = Reporter(settings, runtime, telemetry, archive)
         self._wall_clock = wall_clock
         self._running: dict[str, Run] = {}
+        self._kept: set[str] = set()
         self._cutting = Cutting()
         self._keeping = LogKeeping(
             store=logs,
@@ -91,8 +97,9 @@ class Rollouts:
         )
 
     @property
-    def running(self) -> int:
-        return len(self._running)
+    def running(self) -> list[str]:
+        """The ids of the rollouts in hand."""
+        return [run.request.rollout_id for run in self._running.values()]
 
     def read_task(self, request: RolloutRequest) -> Task:
         """Check a request without touching the service.
@@ -113,10 +120,14 @@ class Rollouts:
         """Tell every rollout, now and later, to stop after its Sample in flight, if it can be resumed."""
         self._cutting.handing_over.set()
 
+    def keep(self, request: RolloutRequest) -> None:
+        """Never hand this running rollout over: nobody will ask for it again."""
+        self._kept.add(key_of(request))
+
     def drain(self) -> list[str]:
         """Tell every rollout, now and later, to finish with what it has. Returns the running ones' ids."""
         self._cutting.draining.set()
-        return [run.request.rollout_id for run in self._running.values()]
+        return self.running
 
     async def run(self, request: RolloutRequest) -> Outcome:
         """Take one rollout from claim to acknowledged reward.
@@ -139,7 +150,7 @@ class Rollouts:
         return await self._claimed(request, lambda run: self._reporter.settle(run, outcome))
 
     async def _claimed(self, request: RolloutRequest, work: Callable[[Run], Awaitable[Outcome]]) -> Outcome:
-        key = f"{request.job_arn}/{request.rollout_id}"
+        key = key_of(request)
         finished = await self._ledger.finished(key)
         if finished is not None:
             return finished
@@ -158,6 +169,7 @@ class Rollouts:
             raise
         finally:
             del self._running[key]
+            self._kept.discard(key)
             await claim.release()
 
     def _deadline(self, request: RolloutRequest) -> float:
@@ -235,7 +247,8 @@ class Rollouts:
     async def _leaving(self, run: Run, policy: RecordedPolicy | None) -> None:
         """A hand-over was asked for: return when the rollout can be left, or never."""
         quiet = policy is None or policy.quiet.is_set()
-        if not (run.keeper.resumable or (quiet and not run.keeper.log.begun)):
+        left = run.keeper.resumable or (quiet and not run.keeper.log.begun)
+        if not left or key_of(run.request) in self._kept:
             await asyncio.Event().wait()  # it ends by itself, or by a drain
         if policy is not None:
             policy.close(StopReason.DRAINED)

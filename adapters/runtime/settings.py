@@ -133,11 +133,33 @@ class QueueSettings:
             rollout_log_bucket=read.optional("MTRL_ROLLOUT_LOG_BUCKET"),
             health_file=read.optional("MTRL_HEALTH_FILE"),
         )
-        if read.optional("MTRL_ON_CRASH") == "resume" and settings.rollout_log_bucket is None:
+        read.check_resume(settings.rollout_log_bucket)
+        if read.problems:
+            raise SettingsError(read.problems)
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """What the HTTP entrypoint may share with other processes; without it, each is on its own."""
+
+    ledger_table: str | None
+    rollout_log_bucket: str | None
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "HttpSettings":
+        """Read the settings. Raises SettingsError as `Settings.from_environ`."""
+        read = _Reader(environ)
+        settings = cls(
+            ledger_table=read.optional("MTRL_LEDGER_TABLE"),
+            rollout_log_bucket=read.optional("MTRL_ROLLOUT_LOG_BUCKET"),
+        )
+        if settings.rollout_log_bucket and not settings.ledger_table:
             read.problems.append(
-                f"MTRL_ON_CRASH=resume needs MTRL_ROLLOUT_LOG_BUCKET: "
-                f"{BY_NAME['MTRL_ROLLOUT_LOG_BUCKET'].meaning}."
+                "MTRL_ROLLOUT_LOG_BUCKET needs MTRL_LEDGER_TABLE: a log is trusted only with the ledger."
             )
+        if settings.ledger_table:
+            read.check_resume(settings.rollout_log_bucket)
         if read.problems:
             raise SettingsError(read.problems)
         return settings
@@ -158,6 +180,13 @@ class _Reader:
                 near = difflib.get_close_matches(name, BY_NAME, n=1)
                 if near:
                     self.problems.append(f"Unknown variable {name}. Did you mean {near[0]}?")
+
+    def check_resume(self, bucket: str | None) -> None:
+        if self.optional("MTRL_ON_CRASH") == "resume" and bucket is None:
+            self.problems.append(
+                f"MTRL_ON_CRASH=resume needs MTRL_ROLLOUT_LOG_BUCKET: "
+                f"{BY_NAME['MTRL_ROLLOUT_LOG_BUCKET'].meaning}."
+            )
 
     def optional(self, name: str) -> str | None:
         return self.environ.get(name) or BY_NAME[name].default

@@ -1,4 +1,4 @@
-"""What a rollout leaves in the log: one JSON line, which is also its CloudWatch metrics.
+"""What an adapter leaves in the log: JSON lines; that of a rollout is also its CloudWatch metrics.
 
 Metrics are EMF (embedded metric format) log lines: no API call in the hot path. A rollout id is a property
 of the line, never a metric dimension. Prompts, targets and credentials are never written.
@@ -17,8 +17,6 @@ from adapters.contract import Outcome, Reward, RolloutRequest, Score, StopReason
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 SUCCESS_REWARD = 1.0
 """The service's default `success_threshold`."""
-
-_UNITS = {"RolloutSeconds": "Seconds"}
 
 
 class Telemetry:
@@ -39,27 +37,29 @@ class Telemetry:
 
     def rollout(self, line: "RolloutLine") -> None:
         """The one line of a finished rollout, with its metrics."""
-        metrics = line.metrics()
+        self.metrics("rollout", line.metrics(), line.properties())
+
+    def metrics(
+        self,
+        event: str,
+        metrics: Mapping[str, float | list[float]],
+        properties: Mapping[str, object] | None = None,
+    ) -> None:
+        """A line that is also CloudWatch metrics; a list is as many values of one metric, 100 at most."""
         emf = {
             "Timestamp": int(time.time() * 1000),
             "CloudWatchMetrics": [
                 {
                     "Namespace": self._namespace,
                     "Dimensions": [["Environment"]],
-                    "Metrics": [{"Name": n, "Unit": _UNITS.get(n, "None")} for n in metrics],
+                    "Metrics": [
+                        {"Name": n, "Unit": "Seconds" if n.endswith("Seconds") else "None"} for n in metrics
+                    ],
                 }
             ],
         }
-        self._write(
-            {
-                "_aws": emf,
-                "level": "INFO",
-                "event": "rollout",
-                "Environment": self._environment,
-                **line.properties(),
-                **metrics,
-            }
-        )
+        line = {"_aws": emf, "level": "INFO", "event": event, "Environment": self._environment}
+        self._write({**line, **(properties or {}), **metrics})
 
     def _write(self, line: Mapping[str, object]) -> None:
         # Whoever reads the log may be gone. That must not cost a rollout, and nobody is left to be told.

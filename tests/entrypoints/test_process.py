@@ -174,7 +174,7 @@ async def test_a_second_sigterm_exits_at_once(service: FakeJobRuntime, tmp_path:
         await served.logged("draining")
         served.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(served.process.wait(), 15) == 1
-        assert served.events("killed")[0]["uncertain_rollouts"] == 1
+        assert served.events("killed")[0]["uncertain_rollouts"] == ["r1"]
         with pytest.raises(aiohttp.ClientError):
             await running
     assert service.seals == {}

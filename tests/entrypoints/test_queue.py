@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from adapters.entrypoints.inbox import Inbox
 from adapters.runtime.fakes import Answer, FakeJobRuntime, assistant, tool_call
+from adapters.runtime.settings import QueueSettings
 from mtrl.rehearsing.processes import read_json_lines
 from tests.aws import REGION, client, ministack
 from tests.entrypoints.process import environ
@@ -130,6 +132,20 @@ async def test_what_is_queued_is_played_and_deleted(tmp_path: Path, intake: Inta
     assert intake.buried() == []
 
 
+async def test_a_delete_that_is_repeated_is_no_error(intake: Intake) -> None:
+    """Its first answer was lost."""
+    settings = QueueSettings(intake.queue, intake.dead, "ledger", None, None, None)
+    inbox = Inbox(settings, intake.sqs, intake.s3)
+    intake.send(wire("r1"), wire("r2"))
+    deliveries = await inbox.receive(2) + await inbox.receive(1)
+    assert [delivery.receives for delivery in deliveries] == [1, 1]
+    assert all(abs(time.time() - delivery.sent_at) < 3600 for delivery in deliveries)
+    for _ in range(2):
+        await asyncio.gather(*(inbox.delete(delivery) for delivery in deliveries))
+    assert intake.left() == 0
+    inbox.close()
+
+
 async def test_duplicates_do_no_work_twice_across_two_workers(tmp_path: Path, intake: Intake) -> None:
     ids = [f"d{n}" for n in range(12)]
     async with FakeJobRuntime() as service:
@@ -168,12 +184,25 @@ async def test_a_claim_check_is_read_from_the_workers_own_bucket(tmp_path: Path,
         assert service.rewards == {"c1": [0.5]}
 
 
-async def test_an_expired_request_is_sealed_without_a_sample(tmp_path: Path, intake: Intake) -> None:
+async def test_a_full_queue_behind_no_worker_costs_no_sample(tmp_path: Path, intake: Intake) -> None:
+    """What expired while nobody was there is sealed; how long it waited is in the metrics."""
+    ids = [f"e{n}" for n in range(30)]
     async with FakeJobRuntime() as service:
-        intake.send(wire("e1", received_at=time.time() - 3600))
+        intake.send(*(wire(rollout_id, received_at=time.time() - 3600) for rollout_id in ids))
         async with worker(tmp_path, intake, service) as (process, log):
-            await until(lambda: service.seals and not intake.left(), process, log)
-        assert (service.seals, service.count("sample")) == ({"e1": "failed"}, 0)
+            await until(lambda: len(service.seals) == len(ids) and not intake.left(), process, log)
+        assert (service.seals, service.count("sample")) == (dict.fromkeys(ids, "failed"), 0)
+    lines = list(read_json_lines(log))
+    rollouts = [line for line in lines if line.get("event") == "rollout"]
+    assert [line["stop_reason"] for line in rollouts] == ["expired"] * len(ids)
+    received = [line for line in lines if line.get("event") == "received"]
+    assert sum(line["Received"] for line in received) == len(ids)
+    assert sum(len(line["QueueAgeSeconds"]) for line in received) == len(ids)
+    assert sum(line["Redelivered"] for line in received) == 0
+    named = {
+        metric["Name"]: metric["Unit"] for metric in received[0]["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+    }
+    assert named == {"QueueAgeSeconds": "Seconds", "Received": "None", "Redelivered": "None"}
 
 
 async def test_sigterm_seals_what_runs_and_leaves_what_waits(tmp_path: Path, intake: Intake) -> None:
@@ -195,6 +224,24 @@ async def test_sigterm_seals_what_runs_and_leaves_what_waits(tmp_path: Path, int
     assert intake.left() == 1
     (line,) = [line for line in read_json_lines(log) if line.get("event") == "rollout"]
     assert line["stop_reason"] == "drained"
+
+
+async def test_a_second_sigterm_exits_at_once_and_says_what_is_uncertain(
+    tmp_path: Path, intake: Intake
+) -> None:
+    async with FakeJobRuntime() as service:
+        service.script("sample", Answer(fault="hang"))
+        async with worker(tmp_path, intake, service) as (process, log):
+            intake.send(wire("s1"))
+            await service.arrived("sample")
+            process.send_signal(signal.SIGTERM)
+            await until(lambda: '"draining"' in said(log), process, log)
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(process.wait(), PATIENCE) == 1
+        assert service.seals == {}
+    (killed,) = [line for line in read_json_lines(log) if line.get("event") == "killed"]
+    assert killed["uncertain_rollouts"] == ["s1"]
+    assert intake.left() == 1
 
 
 async def test_the_health_file_is_renewed(tmp_path: Path, intake: Intake) -> None:

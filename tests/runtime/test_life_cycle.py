@@ -70,7 +70,7 @@ async def played(
 ) -> Outcome:
     async with adapter(service, environment, loop=loop, **settings) as own:
         outcome = await own.rollouts.run(request())
-        assert own.rollouts.running == 0
+        assert own.rollouts.running == []
         assert own.metrics()["stop_reason"] == outcome.stop_reason
     assert service.seals == {"r1": outcome.sealed}
     assert service.breaches == []

@@ -241,6 +241,11 @@ async def spoil_version(two: Two) -> None:
     two.logs.stored[key] = json.dumps(json.loads(two.logs.stored[key]) | {"schema": 2}).encode()
 
 
+async def spoil_older_version(two: Two) -> None:
+    (key,) = two.logs.stored
+    two.logs.stored[key] = json.dumps(json.loads(two.logs.stored[key]) | {"schema": 0}).encode()
+
+
 async def lose(two: Two) -> None:
     two.logs.stored.clear()
 
@@ -251,7 +256,7 @@ async def make_stale(two: Two) -> None:
     two.logs.stored[key] = json.dumps(log | {"entries": []}).encode()
 
 
-@pytest.mark.parametrize("spoil", [spoil_version, lose, make_stale])
+@pytest.mark.parametrize("spoil", [spoil_version, spoil_older_version, lose, make_stale])
 @pytest.mark.parametrize("end", [crashed, handed_over])
 async def test_a_log_that_does_not_fit_the_ledger_is_not_gone_on_from(two: Two, spoil: Any, end: Any) -> None:
     gate = Gate(2)
@@ -260,6 +265,18 @@ async def test_a_log_that_does_not_fit_the_ledger_is_not_gone_on_from(two: Two, 
     outcome = await two.second(environment(), **RESUME)
     assert (outcome.stop_reason, outcome.sealed) == (StopReason.CRASHED, "failed")
     assert two.service.count("sample") == 2
+
+
+async def test_another_version_of_the_same_schema_is_gone_on_from(two: Two) -> None:
+    """A newer adapter may write more than this one knows of; the schema says whether that matters."""
+    gate = Gate(2)
+    await two.first(environment(gate), gate.reached.wait(), handed_over)
+    (key,) = two.logs.stored
+    log = json.loads(two.logs.stored[key])
+    more = {"written_by": "9.9.9", "entries": [entry | {"unknown": [1]} for entry in log["entries"]]}
+    two.logs.stored[key] = json.dumps(log | more).encode()
+    assert (await two.second(environment())).stop_reason is StopReason.ANSWERED
+    assert two.service.count("sample") == 3
 
 
 async def test_an_older_log_in_place_of_the_one_handed_back_is_noticed(two: Two) -> None:
