@@ -36,6 +36,15 @@ def problems(row: Row, result: Result, details: Mapping[str, Any]) -> list[str]:
     found = [f"{name}: {count}" for name, count in wrong.items() if count]
     if row.drains and (result.drain_p99_s or 0.0) > row.sample_seconds + DRAIN_SECONDS:
         found.append(f"drain_p99_s: {result.drain_p99_s}, a Sample takes {row.sample_seconds:g} s")
+    if row.whole and details["cut_short"]:
+        found.append(f"cut_short: {details['cut_short']}")
+    if row.absent and not 0 < details["waiting_without_worker"][0] <= details["expired"]:
+        found.append(
+            f"of {details['waiting_without_worker'][0]:g} rollouts that waited too long, "
+            f"{details['expired']} expired"
+        )
+    if details["expired_keys_at_aws"]:
+        found.append(f"AWS was called with rotated keys: {details['expired_keys_at_aws']}")
     if details["workers_killed_for_overrunning"]:
         found.append("a worker did not end within its grace")
     return found if details["job"] == "Completed" else [*found, f"job: {details['job']}"]
@@ -60,6 +69,11 @@ def main() -> int:
     parser.add_argument("--fault", choices=[*ROWS, "all"], default="all")
     parser.add_argument("--rollouts", type=int, default=1000)
     parser.add_argument("--code", type=Path, default=ROOT, help="whose adapters are run (default: these)")
+    parser.add_argument(
+        "--next-code",
+        type=Path,
+        help="whose adapters are rolled out in new-version (default: a changed copy)",
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "out/chaos")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
@@ -71,7 +85,9 @@ def main() -> int:
     kept = True
     for row in rows:
         wanted = min(chosen.rollouts, row.at_most or chosen.rollouts)
-        plan = Plan(row, max(GROUP, wanted // GROUP * GROUP), chosen.code.resolve(), chosen.out, chosen.seed)
+        size = max(GROUP, wanted // GROUP * GROUP)
+        following = chosen.next_code.resolve() if chosen.next_code else None
+        plan = Plan(row, size, chosen.code.resolve(), chosen.out.resolve(), chosen.seed, following)
         result, details = run(plan)
         keep(result, results)
         (plan.folder / "details.json").write_text(json.dumps(details, indent=1, default=str) + "\n")

@@ -9,9 +9,11 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
+from bench.chaos_kit.keys import Issuer
 from bench.chaos_kit.relay import Relay, Reply
 
 ROLLOUT_KEY = re.compile(rb'"rollout": ?\{"S": ?"([^"]+)"')
+EXPIRED = b'{"__type": "ExpiredTokenException", "message": "The security token is expired (injected)"}'
 LATER_SECONDS = 20.0
 """A second copy comes up to so much later: while the first is played, and after it has ended."""
 
@@ -19,8 +21,11 @@ LATER_SECONDS = 20.0
 class AwsRelay(Relay):
     """One third of the failures each: 503, a reset before the call took effect, a reset after it did."""
 
-    def __init__(self, target: str, rng: random.Random) -> None:
+    def __init__(self, target: str, rng: random.Random, keys: Issuer | None = None) -> None:
         super().__init__(target)
+        self.expired = 0
+        """Calls that were signed with a key that is not good any more, and refused."""
+        self._keys = keys
         self.fails = 0.0
         """The share of calls that fail."""
         self.twice = 0.0
@@ -40,6 +45,9 @@ class AwsRelay(Relay):
         return len(self.failed_rollouts) or self.failed or self.doubled
 
     async def treat(self, request: web.Request, body: bytes) -> Reply | None:
+        if self._keys is not None and not self._keys.takes(request.headers.get("Authorization")):
+            self.expired += 1
+            return Reply(403, CIMultiDict({"Content-Type": "application/x-amz-json-1.0"}), EXPIRED)
         if self._rng.random() < self.fails:
             return await self._fail(request, body)
         reply = await self.forward(request, body)

@@ -1,16 +1,26 @@
 """The AWS side: queues, ledger and buckets on the emulator, and what is in them."""
 
 import asyncio
+import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.chaos_kit.rows import CLAIMS_BUCKET, LOG_BUCKET
 from mtrl.deploying.emulator import REGION, Emulator
+from mtrl.rehearsing.processes import ProcessError, child_environ
 
 LEDGER = "ledger"
+GAUGES = Path(__file__).parents[2] / "lambda/gauges/handler.py"
+_RUN_GAUGE = """
+import json, runpy, sys
+print(json.dumps(runpy.run_path(sys.argv[1])["handler"]({}, None)))
+"""
 
 
 @dataclass(slots=True)
@@ -64,6 +74,28 @@ class Cloud:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         answer = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=names)["Attributes"]
         return sum(int(answer[name]) for name in names)
+
+    async def gauge(self) -> float:
+        """What the deployment's gauge says of the queue: its real handler, in a process as a Lambda's.
+
+        Raises:
+            ProcessError: it did not answer.
+        """
+        environ = child_environ(
+            {
+                **self.environ(),
+                "MTRL_METRICS_NAMESPACE": "chaos",
+                "MTRL_DEPLOYMENT": "chaos",
+                "MTRL_ENVIRONMENT": "sop",
+            }
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _RUN_GAUGE, str(GAUGES), env=environ, stdout=subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        if process.returncode != 0:
+            raise ProcessError("The gauge did not answer; its own words are above.")
+        return float(json.loads(out)["WaitingWithoutWorker"])
 
     async def ledger(self) -> Mapping[str, int]:
         """Items by how far they got."""

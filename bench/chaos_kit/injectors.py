@@ -7,10 +7,13 @@ import asyncio
 import random
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from bench.chaos_kit.aws_relay import AwsRelay
+from bench.chaos_kit.keys import Issuer
 from bench.chaos_kit.wire import Record, Wire
 from bench.chaos_kit.workers import Worker
 
@@ -33,8 +36,15 @@ class Field:
     startups: float
     send: Callable[[str], Awaitable[Any]]
     """Puts a message on the queue."""
+    gauge: Callable[[], Awaitable[float]]
+    """What the deployment's gauge says of work that waits without a worker; takes ten seconds."""
+    keys: Issuer | None = None
+    """Where the workers get credentials that rotate."""
+    releases: Sequence[Path] = ()
+    """Folders of the code that is in use, and of the one that is rolled out."""
     hits: int = 0
     strikes: int = 0
+    gauged: list[float] = field(default_factory=list)
 
     async def interval(self) -> None:
         slowest = max(worker.startup for worker in self.workers)
@@ -86,12 +96,13 @@ async def pause_workers(field: Field) -> None:
 
 
 def service_down(seconds: float) -> Injector:
-    """The Job Runtime refuses connections. Once; ends by itself."""
+    """The Job Runtime refuses connections. Twice, a while apart; ends by itself."""
 
     async def inject(field: Field) -> None:
-        await asyncio.sleep(WARM_UP)
-        field.strike(field.record.in_flight())
-        await asyncio.gather(*(wire.down(seconds) for wire in field.wires))
+        for pause in (WARM_UP, seconds / 2):
+            await asyncio.sleep(pause)
+            field.strike(field.record.in_flight())
+            await asyncio.gather(*(wire.down(seconds) for wire in field.wires))
 
     return inject
 
@@ -105,6 +116,65 @@ def aws_down(service: str, seconds: float) -> Injector:
             field.strike(field.record.in_flight())
             await field.relays[service].down(seconds)
             await asyncio.sleep(seconds)
+
+    return inject
+
+
+def restarts_while_down(service: str, seconds: float) -> Injector:
+    """An AWS service is down while all workers are restarted; then it works for a while, and again."""
+
+    async def inject(field: Field) -> None:
+        while True:
+            await asyncio.sleep(WARM_UP)
+            outage = asyncio.create_task(field.relays[service].down(seconds))
+            try:
+                for worker in field.workers:
+                    if not outage.done():
+                        field.strike(worker.in_flight)
+                        await worker.restart(signal.SIGTERM)
+                        await field.interval()
+                await outage
+            finally:
+                outage.cancel()
+                with suppress(asyncio.CancelledError):
+                    await outage
+            await asyncio.sleep(seconds / 2)
+
+    return inject
+
+
+async def rotate_keys(field: Field) -> None:
+    """A new key every period; what was signed with the one before is refused soon after."""
+    assert field.keys is not None  # noqa: S101 - the row says `rotates`
+    while True:
+        await asyncio.sleep(field.keys.period)
+        field.keys.rotate()
+        field.strike(field.record.in_flight())
+
+
+async def roll_out(field: Field) -> None:
+    """One worker after the other is replaced by one of the next release; then all the way back, and again."""
+    ahead = 0
+    while True:
+        ahead = (ahead + 1) % len(field.releases)
+        for worker in field.workers:
+            await field.interval()
+            field.strike(worker.in_flight)
+            worker.code = field.releases[ahead]
+            await worker.restart(signal.SIGTERM)
+
+
+def nobody_works(away: float, back: float) -> Injector:
+    """No worker for so long, while the service fills the queue; then all for a while, and none again."""
+
+    async def inject(field: Field) -> None:
+        while True:
+            await asyncio.sleep(away)
+            field.strike(0)  # what expires is counted afterwards
+            field.gauged.append(await field.gauge())
+            await asyncio.gather(*(worker.start() for worker in field.workers))
+            await asyncio.sleep(back)
+            await asyncio.gather(*(worker.stop() for worker in field.workers))
 
     return inject
 

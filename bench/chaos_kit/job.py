@@ -10,7 +10,9 @@ from typing import Any
 
 import boto3
 
+from adapters.contract import Task
 from adapters.environments.sop import create
+from bench.chaos_kit.faulty_sop import kind_of
 from bench.chaos_kit.rows import Row
 from mtrl.rehearsing.jobs import BASE_MODEL, ROLE, SCHEMA_VERSION
 from mtrl.rehearsing.processes import rehearsal_credentials
@@ -21,6 +23,7 @@ GROUP = 5
 NAME, CATEGORY = "chaos", "AgentRFTEvaluation"
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:forwarder"
 POLL_SECONDS = 0.5
+PROMPTS = "prompts.jsonl"
 OVERSIZED_BYTES = 1_000_000
 """More than a queue message holds: it travels as a claim check."""
 
@@ -82,14 +85,17 @@ def write_prompts(row: Row, rollouts: int, folder: Path) -> Path:
     if row.poison:
         bad = poison(wanted)
         prompts[: len(bad)] = bad
-    path = folder / "prompts.jsonl"
+    path = folder / PROMPTS
     path.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
     return path
 
 
 def poison(prompts: int) -> list[str]:
-    """One prompt in a hundred, at least one, of each kind: unknown environment, malformed, far too large."""
-    each = max(1, prompts // 100)
+    """Four prompts in a hundred, at least one, of each kind: unknown environment, malformed, far too large.
+
+    One in a hundred would be 30 rollouts of a thousand: too few to hit the hundred that a row must hit.
+    """
+    each = max(1, prompts * 4 // 100)
     large = {"return_id": "x" * OVERSIZED_BYTES}
     kinds: list[dict[str, Any]] = [
         {"environment": "nobodys", "input": {}},
@@ -97,6 +103,12 @@ def poison(prompts: int) -> list[str]:
         {"environment": "sop", "input": {"domain": "nobodys", "case": large}},
     ]
     return [json.dumps({"id": f"bad-{n}", **kind}) for n in range(each) for kind in kinds]
+
+
+def spoiled(folder: Path) -> int:
+    """Rollouts of a data set whose environment goes wrong, if it is the one with faults."""
+    lines = (folder / PROMPTS).read_text().splitlines()
+    return GROUP * sum(kind_of(Task.from_prompt(json.loads(line)["prompt"])) is not None for line in lines)
 
 
 def _document(row: Row, data: Path, folder: Path) -> dict[str, Any]:

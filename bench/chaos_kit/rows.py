@@ -8,8 +8,12 @@ from bench.chaos_kit.injectors import (
     aws_down,
     junk,
     kill_at_random,
+    nobody_works,
     pause_workers,
+    restarts_while_down,
+    roll_out,
     rolling_restart,
+    rotate_keys,
     service_down,
 )
 
@@ -40,6 +44,16 @@ class Row:
     """AWS services that the workers reach through a relay."""
     twice: float = 0.0
     """The share of messages that reach the queue twice."""
+    plugin: str = ""
+    """The fault of the environment itself (see faulty_sop.py); it has none if empty."""
+    rotates: float = 0.0
+    """Seconds between two keys of the workers' credentials; 0: one key for ever."""
+    rejects: float = 0.0
+    """The share of the trajectories with one call whose token is refused once."""
+    deploys: bool = False
+    """There is a next release of the adapter, which is rolled out."""
+    absent: bool = False
+    """No worker is there at the start."""
     poison: bool = False
     """Some prompts are no task of the environment."""
     turns: int = EPISODE_TURNS
@@ -63,6 +77,8 @@ class Row:
     """What is injected may cost a trajectory its reward: it is sealed `failed`, and counted apart."""
     hits_all: bool = False
     """The fault is in every rollout."""
+    whole: bool = False
+    """Nothing that is injected may cost a rollout a turn: each that is rewarded was played to its end."""
     drains: bool = False
     """A worker that is told to stop must be gone soon after its slowest Sample."""
     may_repeat: bool = False
@@ -82,20 +98,23 @@ class Row:
 def _all_rows() -> tuple[Row, ...]:
     kill = "kill -9 of a random worker, all through the run"
     return (
-        Row(name="none", says="nothing is injected"),
+        Row(name="none", says="nothing is injected", whole=True),
         Row(
             name="sigterm",
             says="rolling restart of all workers, all through the run",
             inject=rolling_restart,
             drains=True,
+            whole=True,
         ),
         Row(
             name="sigterm-fast",
             says="the same, with a policy that answers in 0.2 s (fewer rollouts at once: it is a busy one)",
             inject=rolling_restart,
             drains=True,
-            turns=20,
+            whole=True,
+            turns=50,
             sample_seconds=0.2,
+            worker={"MTRL_SOP_MAX_TURNS": "60"},
             in_flight=32,
         ),
         Row(
@@ -103,6 +122,7 @@ def _all_rows() -> tuple[Row, ...]:
             says="the same, with a policy that answers in 20 s",
             inject=rolling_restart,
             drains=True,
+            whole=True,
             turns=3,
             sample_seconds=20.0,
             sample_timeout=40.0,
@@ -112,6 +132,8 @@ def _all_rows() -> tuple[Row, ...]:
                 name=f"kill-{what}",
                 says=f"{kill}; on_crash={what}",
                 inject=kill_at_random,
+                # A killed worker's messages stay hidden for 120 s: more kills would leave nothing at work.
+                interval=20.0,
                 worker={"MTRL_ON_CRASH": what},
                 # What is left to the service ends by its timeout, and its retry is the rollout that counts.
                 timeout=300 if what == "leave" else 600,
@@ -129,20 +151,22 @@ def _all_rows() -> tuple[Row, ...]:
             completes=True,
             may_fail=True,
         ),
-        Row(name="duplicates", says="10 % of the messages reach the queue twice", twice=0.1),
+        Row(name="duplicates", says="12 % of the messages reach the queue twice", twice=0.12, whole=True),
         Row(
             name="forwarder-twice",
-            says="the forwarder is invoked twice for 10 % of the rollouts",
-            forwarder={"CHAOS_TWICE": "0.1"},
+            says="the forwarder is invoked twice for 12 % of the rollouts",
+            forwarder={"CHAOS_TWICE": "0.12"},
+            whole=True,
         ),
         *(
             Row(
                 name=f"retries-{ids}",
-                says=f"10 % of the forwarder's successes are reported as errors; retries {ids} the id",
-                forwarder={"CHAOS_SAYS_FAILED": "0.1"},
+                says=f"12 % of the forwarder's successes are reported as errors; retries {ids} the id",
+                forwarder={"CHAOS_SAYS_FAILED": "0.12"},
                 service=("--retry-ids", ids),
                 attempts=10,
                 late_calls=ids == "renew",
+                whole=ids == "reuse",
             )
             for ids in ("reuse", "renew")
         ),
@@ -162,7 +186,7 @@ def _all_rows() -> tuple[Row, ...]:
         ),
         Row(
             name="service-down",
-            says="the Job Runtime refuses connections for 60 s",
+            says="the Job Runtime refuses connections for 60 s, twice",
             inject=service_down(60.0),
             completes=True,
         ),
@@ -171,6 +195,7 @@ def _all_rows() -> tuple[Row, ...]:
                 name=f"{service}-fails",
                 says=f"20 % of the calls to {service} fail",
                 fails={service: rate},
+                whole=service == "sqs",
                 may_fail=service == "dynamodb",
                 may_repeat=service == "dynamodb",
             )
@@ -189,10 +214,63 @@ def _all_rows() -> tuple[Row, ...]:
                 says=f"{service} refuses connections for 30 s, then works for 35 s, and again",
                 relays=(service,),
                 inject=aws_down(service, 30.0),
+                whole=service == "sqs",
                 may_fail=service == "dynamodb",
                 may_repeat=service == "dynamodb",
             )
             for service in ("sqs", "dynamodb")
+        ),
+        Row(
+            name="s3-down",
+            says="s3 refuses connections for 30 s while all workers are restarted, works for 20 s, and again",
+            relays=("s3",),
+            inject=restarts_while_down("s3", 30.0),
+        ),
+        Row(
+            name="credentials",
+            says="credentials rotate every 10 s; tokens and signatures by the last ones are refused",
+            rotates=10.0,
+            relays=("sqs", "dynamodb", "s3"),
+            inject=rotate_keys,
+            whole=True,
+        ),
+        Row(
+            name="token-rejected",
+            says="in 20 % of the rollouts a later Sample, the seal or the reward is answered 403 once",
+            rejects=0.2,
+            whole=True,
+        ),
+        *(
+            Row(
+                name=name,
+                says=f"in 25 % of the cases {what}",
+                plugin=plugin,
+                worker={"MTRL_TOOL_TIMEOUT_SECONDS": "3"},
+                whole=plugin != "raise",
+            )
+            for name, plugin, what in (
+                ("tool-hangs", "hang", "a tool never returns: it waits, ignores its end, or holds a thread"),
+                ("tool-raises", "raise", "a tool raises, exits, or is cancelled from within"),
+                ("close-crashes", "close", "the episode raises, exits, or hangs when it is closed"),
+            )
+        ),
+        Row(
+            name="new-version",
+            says="the next release replaces one worker after the other; then all the way back, and again",
+            deploys=True,
+            inject=roll_out,
+            drains=True,
+            whole=True,
+        ),
+        Row(
+            name="expired",
+            says="no worker for 50 s behind a full queue (budget 60 s); then all for 20 s, and none again",
+            absent=True,
+            inject=nobody_works(50.0, 20.0),
+            # The service waits longer, so that what a worker says of an overdue rollout is still heard.
+            worker={"MTRL_ROLLOUT_BUDGET_SECONDS": "60"},
+            timeout=300,
+            may_fail=True,
         ),
         Row(
             name="slow-policy",
@@ -202,6 +280,7 @@ def _all_rows() -> tuple[Row, ...]:
             sample_timeout=160.0,
             hits_all=True,
             at_most=200,
+            whole=True,
         ),
         Row(
             name="poison",

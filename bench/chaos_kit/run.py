@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import random
 import shutil
 import sys
@@ -17,11 +18,15 @@ from typing import Any
 from bench.chaos_kit import tally
 from bench.chaos_kit.aws_relay import AwsRelay
 from bench.chaos_kit.cloud import Cloud
+from bench.chaos_kit.code import PLUGIN, next_release, plugin
+from bench.chaos_kit.faulty_sop import VARIABLE as PLUGIN_VARIABLE
+from bench.chaos_kit.guards import RejectOnce, Rotation
 from bench.chaos_kit.injectors import Field
-from bench.chaos_kit.job import GROUP, Job, poison
+from bench.chaos_kit.job import GROUP, Job, poison, spoiled
+from bench.chaos_kit.keys import Issuer
 from bench.chaos_kit.policy import SlowPolicy
 from bench.chaos_kit.rows import CLAIMS_BUCKET, LOG_BUCKET, LOG_VARIABLE, Row
-from bench.chaos_kit.wire import Record, Wire
+from bench.chaos_kit.wire import Guard, Record, Wire
 from bench.chaos_kit.workers import Worker
 from mtrl.deploying.emulator import Emulator, emulator
 from mtrl.deploying.processes import background
@@ -46,6 +51,8 @@ class Plan:
     """The folder whose `adapters` the workers run: this repository, or a copy with something broken."""
     out: Path
     seed: int = 0
+    next_code: Path | None = None
+    """The folder whose `adapters` are rolled out; a copy of `code` with small changes if None."""
 
     @property
     def folder(self) -> Path:
@@ -65,7 +72,9 @@ class Ended:
     dead: Mapping[str, int]
     left: int
     record: Record
+    gauged: list[float]
     overran: int = 0
+    expired_at_aws: int = 0
     logs: list[Path] = field(default_factory=list)
 
 
@@ -76,7 +85,7 @@ def run(plan: Plan) -> tuple[tally.Result, dict[str, Any]]:
     program = ROOT / ".venv-aws/bin/ministack"
     with emulator(program, plan.folder, plan.folder / "emulator.log", keep=False) as aws:
         ended = asyncio.run(_run(plan, aws))
-    return _result(plan, ended), _details(ended)
+    return _result(plan, ended), _details(plan, ended)
 
 
 async def _run(plan: Plan, aws: Emulator) -> Ended:
@@ -85,32 +94,69 @@ async def _run(plan: Plan, aws: Emulator) -> Ended:
     async with AsyncExitStack() as stack:
         policy = SlowPolicy(turns=row.turns, seconds=row.sample_seconds)
         await stack.enter_async_context(policy.serving())
-        relays = {name: AwsRelay(aws.url, rng) for name in {*row.relays, *row.fails}}
+        issuer = await stack.enter_async_context(Issuer(row.rotates).serving()) if row.rotates else None
+        relays = {name: AwsRelay(aws.url, rng, issuer) for name in {*row.relays, *row.fails}}
         for name, relay in relays.items():
             relay.fails = row.fails.get(name, 0.0)
             await stack.enter_async_context(relay.serving())
         doubling = await stack.enter_async_context(AwsRelay(aws.url, rng).serving())
         doubling.twice = row.twice
         endpoint = stack.enter_context(_stand_in(plan, cloud, policy, doubling))
-        wires = [Wire(endpoint, record, place) for place in range(WORKERS)]
+        guard = _guard(row, issuer)
+        wires = [Wire(endpoint, record, place, guard) for place in range(WORKERS)]
         for wire in wires:
             await stack.enter_async_context(wire.serving())
-        environ = worker_environ(plan, cloud, relays)
-        workers = [Worker(w, record, n, plan.code, environ, plan.folder) for n, w in enumerate(wires)]
+        environ = worker_environ(plan, cloud, relays, issuer)
+        plugins = [plugin(plan.folder / "plugin")] if row.plugin else []
+        workers = [
+            Worker(w, record, n, plan.code, environ, plan.folder, plugins) for n, w in enumerate(wires)
+        ]
         for worker in workers:
             stack.callback(worker.kill)
-        await asyncio.gather(*(worker.start() for worker in workers))
-        field_ = Field(workers, wires, relays, record, rng, row.lease, row.interval, row.startups, cloud.send)
+        if not row.absent:
+            await asyncio.gather(*(worker.start() for worker in workers))
+        field_ = Field(
+            workers=workers,
+            wires=wires,
+            relays=relays,
+            record=record,
+            rng=rng,
+            lease=row.lease,
+            shortest_interval=row.interval,
+            startups=row.startups,
+            send=cloud.send,
+            gauge=cloud.gauge,
+            keys=issuer,
+            releases=_releases(plan),
+        )
         ended = await _attack(plan, Job(endpoint), field_, cloud)
         await asyncio.gather(*(worker.stop() for worker in workers))
         ended.overran = sum(worker.overran for worker in workers)
         ended.logs = [log for worker in workers for log in worker.logs]
         ended.hits += doubling.doubled + sum(relay.hits for relay in relays.values())
+        ended.expired_at_aws = sum(relay.expired for relay in relays.values())
+        if row.plugin:
+            ended.hits += spoiled(plan.folder)
+        if row.rejects and guard is not None:
+            ended.hits += len(guard.turned_away)
         if row.poison:
             ended.hits += len(poison(plan.rollouts // GROUP)) * GROUP
         if row.forwarder:  # all that it sent beyond one message a rollout
             ended.hits += max(0, doubling.sent - plan.rollouts)
         return ended
+
+
+def _guard(row: Row, issuer: Issuer | None) -> Guard | None:
+    if issuer is not None:
+        return Rotation(issuer)
+    return RejectOnce(row.rejects, row.turns) if row.rejects else None
+
+
+def _releases(plan: Plan) -> list[Path]:
+    """The code that workers start with, and the one that replaces it, if the row has one."""
+    if not plan.row.deploys:
+        return [plan.code]
+    return [plan.code, plan.next_code or next_release(plan.code, plan.folder / "next")]
 
 
 async def _attack(plan: Plan, job: Job, field_: Field, cloud: Cloud) -> Ended:
@@ -137,6 +183,7 @@ async def _attack(plan: Plan, job: Job, field_: Field, cloud: Cloud) -> Ended:
         dead=await cloud.dead(),
         left=left,
         record=field_.record,
+        gauged=field_.gauged,
     )
 
 
@@ -147,17 +194,21 @@ async def _revive(field_: Field) -> None:
             await worker.start()
 
 
-def worker_environ(plan: Plan, cloud: Cloud, relays: Mapping[str, AwsRelay]) -> dict[str, str]:
+def worker_environ(
+    plan: Plan, cloud: Cloud, relays: Mapping[str, AwsRelay], issuer: Issuer | None = None
+) -> dict[str, str]:
     """The variables of a worker."""
     row = plan.row
     known = (plan.code / "adapters/contract/variables.py").read_text()
-    return child_environ(
+    spoiled_by = {"MTRL_ENVIRONMENT": PLUGIN, PLUGIN_VARIABLE: row.plugin} if row.plugin else {}
+    environ = child_environ(
         {
             **cloud.environ(),
             **{f"AWS_ENDPOINT_URL_{name.upper()}": relay.url for name, relay in relays.items()},
             **({LOG_VARIABLE: LOG_BUCKET} if f'"{LOG_VARIABLE}"' in known else {}),
             "MTRL_CLAIM_CHECK_BUCKET": CLAIMS_BUCKET,
             "MTRL_ENVIRONMENT": "sop",
+            **spoiled_by,
             "MTRL_ACCOUNT_ID": ACCOUNT,
             "MTRL_MAX_CONCURRENCY": str(row.in_flight // WORKERS),
             "MTRL_SAMPLE_TIMEOUT_SECONDS": f"{row.sample_timeout:g}",
@@ -165,6 +216,10 @@ def worker_environ(plan: Plan, cloud: Cloud, relays: Mapping[str, AwsRelay]) -> 
             **row.worker,
         }
     )
+    if issuer is None:
+        return environ
+    fixed = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")  # they would go before the endpoint
+    return {name: value for name, value in environ.items() if name not in fixed} | issuer.environ()
 
 
 @contextmanager
@@ -194,6 +249,7 @@ def _result(plan: Plan, ended: Ended) -> tally.Result:
     told = tally.stories(ended.record.calls)
     times = [second for log in ended.logs for second in tally.drains(list(read_json_lines(log)))]
     hits = len(told) if plan.row.hits_all else ended.hits
+    hits += sum(story.expired for story in told.values()) if plan.row.absent else 0
     hits = hits or (tally.sampled_in_vain(ended.record.calls) if plan.row.hurts_service else 0)
     p99 = tally.percentile(times, 0.99)
     return tally.Result(
@@ -211,7 +267,8 @@ def _result(plan: Plan, ended: Ended) -> tally.Result:
     )
 
 
-def _details(ended: Ended) -> dict[str, Any]:
+def _details(plan: Plan, ended: Ended) -> dict[str, Any]:
+    told = tally.stories(ended.record.calls)
     lines = [line for log in ended.logs for line in read_json_lines(log)]
     return {
         "job": ended.job,
@@ -224,11 +281,13 @@ def _details(ended: Ended) -> dict[str, Any]:
         "workers_killed_for_overrunning": ended.overran,
         "stop_reasons": Counter(line["stop_reason"] for line in lines if line.get("event") == "rollout"),
         "events": Counter(line["event"] for line in lines if line.get("level") in ("WARNING", "ERROR")),
-        "turns_by_trajectory": Counter(
-            len({c.turn for c in story.samples if c.status == 200})
-            for story in tally.stories(ended.record.calls).values()
-        ),
+        "turns_by_trajectory": Counter(story.turns for story in told.values()),
+        "cut_short": tally.cut_short(told, plan.row.turns),
+        "expired": sum(story.expired for story in told.values()),
+        "waiting_without_worker": ended.gauged,
+        "expired_keys_at_aws": ended.expired_at_aws,
         "troubled": _troubled(ended),
+        "load_average": os.getloadavg(),
     }
 
 

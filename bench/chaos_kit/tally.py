@@ -96,6 +96,20 @@ class Story:
         return came_back and len({call.turn for call in accepted}) < len(accepted)
 
     @property
+    def turns(self) -> int:
+        """Turns that the service holds."""
+        return len({call.turn for call in self._accepted()})
+
+    @property
+    def rewarded(self) -> bool:
+        return any(c.status == 200 for c in self.rewards)
+
+    @property
+    def expired(self) -> bool:
+        """Sealed `failed` by a worker, and never sampled."""
+        return not self._accepted() and any(c.status == 200 and c.sealed == "failed" for c in self.seals)
+
+    @property
     def uncertain(self) -> int:
         """Samples whose answer no worker got."""
         return sum(
@@ -128,6 +142,11 @@ def stories(calls: Sequence[Call]) -> dict[str, Story]:
 def lost(told: Mapping[str, Story], rollouts: int) -> int:
     """Rollouts that have no trajectory with an end."""
     return rollouts - len({RETRY.sub("", name) for name, story in told.items() if story.ended})
+
+
+def cut_short(told: Mapping[str, Story], turns: int) -> int:
+    """Trajectories that got a reward with fewer turns than the policy plays."""
+    return sum(story.rewarded and story.turns < turns for story in told.values())
 
 
 def sampled_in_vain(calls: Sequence[Call]) -> int:

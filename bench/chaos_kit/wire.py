@@ -3,16 +3,18 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import orjson
 from aiohttp import web
+from multidict import CIMultiDict
 
 from adapters.contract.headers import TRAJECTORY_HEADER
 from bench.chaos_kit.relay import Relay, Reply, client_is_gone
 
 OPERATIONS = {"/sample": "sample", "/complete-rollout": "complete", "/update-reward": "reward"}
+EXPIRED = "The security token included in the request is expired (injected)"
 Claimant = tuple[int, int]
 """A worker's place, and how often it was started there: one life of one process."""
 
@@ -65,13 +67,23 @@ class Record:
         self.in_hand.pop(who, None)
 
 
+class Guard(Protocol):
+    """Looks at a call before it is passed on."""
+
+    turned_away: set[str]
+    """Trajectories with a call that was refused."""
+
+    def refuses(self, call: Call, authorization: str | None) -> bool: ...
+
+
 class Wire(Relay):
     """The way of one worker to the Job Runtime."""
 
-    def __init__(self, target: str, record: Record, place: int) -> None:
+    def __init__(self, target: str, record: Record, place: int, guard: Guard | None = None) -> None:
         super().__init__(target)
         self.who: Claimant = (place, 0)
         self._record = record
+        self._guard = guard
 
     async def treat(self, request: web.Request, body: bytes) -> Reply | None:
         operation = OPERATIONS.get(request.path)
@@ -79,10 +91,13 @@ class Wire(Relay):
             return await self.forward(request, body)
         call = self._call(operation, request, body)
         self._record.begin(call)
-        try:
-            reply = await self.forward(request, body)
-        except aiohttp.ClientError:
-            return None
+        if self._guard is not None and self._guard.refuses(call, request.headers.get("Authorization")):
+            reply = _turned_away()
+        else:
+            try:
+                reply = await self.forward(request, body)
+            except aiohttp.ClientError:
+                return None
         call.status = reply.status
         call.delivered = not (self.is_down or client_is_gone(request))
         self._record.end(call)
@@ -98,3 +113,9 @@ class Wire(Relay):
             call.trajectory = str(sent.get("TrajectoryId", ""))
             call.sealed = str(sent.get("Status", ""))
         return call
+
+
+def _turned_away() -> Reply:
+    """As the service words it when a token is not taken."""
+    headers = CIMultiDict({"Content-Type": "application/json", "x-amzn-ErrorType": "AccessDeniedException"})
+    return Reply(403, headers, orjson.dumps({"message": EXPIRED, "Message": EXPIRED}))

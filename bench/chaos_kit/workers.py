@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.chaos_kit.wire import Claimant, Record, Wire
@@ -21,7 +21,14 @@ class Worker:
     """One place for a worker. What is started there after an exit is another life, with a log of its own."""
 
     def __init__(
-        self, wire: Wire, record: Record, place: int, code: Path, environ: Mapping[str, str], folder: Path
+        self,
+        wire: Wire,
+        record: Record,
+        place: int,
+        code: Path,
+        environ: Mapping[str, str],
+        folder: Path,
+        plugins: Sequence[str] = (),
     ) -> None:
         self.place = place
         self.lives = 0
@@ -30,9 +37,11 @@ class Worker:
         self.overran = 0
         self._wire = wire
         self._record = record
-        self._code = code
-        self._environ = {**environ, "MTRL_JOB_RUNTIME_ENDPOINT": wire.url, "PYTHONPATH": str(code)}
+        self.code = code
+        """The folder whose adapters the next life runs."""
+        self._environ = {**environ, "MTRL_JOB_RUNTIME_ENDPOINT": wire.url}
         self._folder = folder
+        self._plugins = plugins
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -59,8 +68,8 @@ class Worker:
                 sys.executable,
                 "-m",
                 "adapters.entrypoints.queue",
-                cwd=self._code,
-                env=self._environ,
+                cwd=self.code,
+                env=self._environ | {"PYTHONPATH": os.pathsep.join((str(self.code), *self._plugins))},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
