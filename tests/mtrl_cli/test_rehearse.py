@@ -17,7 +17,7 @@ from rehearsal.service.models import make_policy
 ROOT = Path(__file__).parents[2]
 
 
-def mtrl(*arguments: str, timeout: float = 240) -> "subprocess.CompletedProcess[str]":
+def mtrl(*arguments: str, timeout: float = 900) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "mtrl", *arguments]
     environ = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
     return subprocess.run(
