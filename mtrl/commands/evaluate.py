@@ -15,7 +15,7 @@ from mtrl.evaluating.figures import Estimate, Figures, as_json
 from mtrl.evaluating.folder import REPORT, RESULT, TRANSCRIPTS, EvaluationFolder
 from mtrl.evaluating.plan import Asked, EvaluationPlan, make_plan
 from mtrl.evaluating.policies import ACCEPTED
-from mtrl.evaluating.run import Evaluation, on_disk
+from mtrl.evaluating.run import Evaluation, on_disk, reach
 from mtrl.evaluating.run import evaluate as run_plan
 from mtrl.rehearsing.jobs import JobFailed
 from mtrl.rehearsing.plan import PlanError
@@ -81,7 +81,10 @@ def evaluate(
     try:
         plan = make_plan(asked)
         with folder.held():
-            folder.open(plan.configuration(), resume=resume)
+            folder.check(plan.configuration(), resume=resume)
+            reach(plan, folder, resume=resume)
+            if not resume:
+                folder.clear(plan.configuration())
             evaluation = _run(plan, folder)
             figures = _write(evaluation, folder)
     except PlanError as error:
@@ -177,9 +180,9 @@ def _report(evaluation: Evaluation) -> EvaluationData:
 def _show(evaluation: Evaluation, result: dict[str, Any]) -> None:
     measured = evaluation.measured
     first = measured[0].figures
-    table = Table(
-        title=f"{evaluation.plan.title}: {first.tasks} tasks, {first.rollouts // first.tasks} rollouts each"
-    )
+    each_task = first.rollouts // first.tasks
+    times = f"{each_task} rollout{'s' if each_task > 1 else ''} each"
+    table = Table(title=f"{evaluation.plan.title}: {first.tasks} tasks, {times}")
     table.add_column("")
     for each in measured:
         table.add_column(each.policy.label.replace("[", "\\["), justify="right", overflow="fold")

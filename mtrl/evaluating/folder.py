@@ -38,8 +38,8 @@ class EvaluationFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def open(self, configuration: Mapping[str, Any], *, resume: bool) -> None:
-        """Start anew, or go on with what is there.
+    def check(self, configuration: Mapping[str, Any], *, resume: bool) -> None:
+        """Whether an evaluation may start here, or go on.
 
         Raises:
             PlanError: there is an unfinished evaluation, another one, or none, and what to do.
@@ -53,6 +53,9 @@ class EvaluationFolder:
                 f"{self.path} holds an unfinished evaluation. Go on with it by --resume, choose another "
                 "--out, or remove the folder."
             )
+
+    def clear(self, configuration: Mapping[str, Any]) -> None:
+        """Start anew: a finished evaluation that lies here is replaced."""
         shutil.rmtree(self.path / "policies", ignore_errors=True)
         for name in (CONFIGURATION, RESULT, REPORT, TRANSCRIPTS):
             (self.path / name).unlink(missing_ok=True)

@@ -48,21 +48,28 @@ def evaluate(plan: EvaluationPlan, folder: EvaluationFolder) -> Evaluation:
     """Play what is missing, and measure.
 
     Raises:
-        PlanError: a remote policy does not answer; nothing was played with it.
         ProcessError, JobFailed, BotoCoreError: a process or a job failed; what was finished stays on disk.
     """
     started, played = time.monotonic(), 0
-    missing = [_missing(plan, folder, number) for number in range(len(plan.policies))]
-    for option, policy, tasks in zip(("--policy", "--compare"), plan.policies, missing, strict=False):
-        if tasks:
-            ask(option, policy, plan.asked.temperature)
-    for number, tasks in enumerate(missing):
-        if tasks:
-            played += _play(plan, folder, number, tasks)
+    for number in range(len(plan.policies)):
+        missing = _missing(plan, folder, number)
+        if missing:
+            played += _play(plan, folder, number, missing)
     measured = [_measure(plan, folder, number, policy) for number, policy in enumerate(plan.policies)]
     scores = [each.figures.task_scores for each in measured]
     comparison = compare(scores[0], scores[1], group=plan.asked.group) if len(scores) > 1 else None
     return Evaluation(plan, measured, comparison, played, time.monotonic() - started)
+
+
+def reach(plan: EvaluationPlan, folder: EvaluationFolder, *, resume: bool) -> None:
+    """See whether remote policies answer, before anything on disk is replaced.
+
+    Raises:
+        PlanError: one that has something to play does not.
+    """
+    for number, policy in enumerate(plan.policies):
+        if not resume or _missing(plan, folder, number):
+            ask("--compare" if number else "--policy", policy, plan.asked.temperature)
 
 
 def on_disk(plan: EvaluationPlan, folder: EvaluationFolder) -> tuple[int, int]:

@@ -145,25 +145,27 @@ CONFIGURATION = {"seed": 1, "temperature": 1.0, "prompts": "0" * 64, "policy": {
 
 def test_an_unfinished_evaluation_is_not_thrown_away(tmp_path: Path) -> None:
     folder = EvaluationFolder(tmp_path)
-    folder.open(CONFIGURATION, resume=False)
+    folder.check(CONFIGURATION, resume=False)
+    folder.clear(CONFIGURATION)
     start(folder, line(0, 0))
     with pytest.raises(PlanError, match=r"unfinished evaluation\. Go on with it by --resume"):
-        folder.open(CONFIGURATION, resume=False)
-    folder.open(CONFIGURATION, resume=True)
+        folder.check(CONFIGURATION, resume=False)
+    folder.check(CONFIGURATION, resume=True)
     assert folder.finished(0, 1) == {"a"}
     folder.write("evaluation.json", "{}")
-    folder.open(CONFIGURATION, resume=False)  # a finished one is replaced
+    folder.check(CONFIGURATION, resume=False)
+    folder.clear(CONFIGURATION)  # a finished one is replaced
     assert folder.finished(0, 1) == set()
 
 
 def test_another_evaluation_is_not_resumed(tmp_path: Path) -> None:
     folder = EvaluationFolder(tmp_path)
     with pytest.raises(PlanError, match=r"there is no evaluation in .*Leave --resume out"):
-        folder.open(CONFIGURATION, resume=True)
-    folder.open(CONFIGURATION, resume=False)
+        folder.check(CONFIGURATION, resume=True)
+    folder.clear(CONFIGURATION)
     other = {**CONFIGURATION, "temperature": 0.5, "policy": {"kind": "openai", "of": "http://x"}}
     with pytest.raises(PlanError, match=r"temperature 1.0, now 0.5; policy tiny, now openai http://x"):
-        folder.open(other, resume=True)
+        folder.check(other, resume=True)
 
 
 def test_one_command_at_a_time(tmp_path: Path) -> None:

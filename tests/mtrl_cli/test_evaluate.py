@@ -231,6 +231,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     monkeypatch.setenv("AWS_REGION", "us-west-2")
     assert said_ in mistake("--out", str(tmp_path / "out"), *arguments)
     assert not (tmp_path / "out/policies").exists()
+    assert not (tmp_path / "out/configuration.json").exists()
 
 
 @pytest.mark.parametrize(
