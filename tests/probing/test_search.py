@@ -10,6 +10,7 @@ from mtrl.probing.exploits import Exploit, distinct, paid_edit, rewarded_failure
 from mtrl.probing.learning import Learner
 from mtrl.probing.minimize import Minimizer
 from mtrl.probing.operators import Setting
+from mtrl.probing.probe import Probe, probe
 from mtrl.probing.script import Call, Move, Script, answer_of
 from mtrl.probing.search import Limits, Search
 from mtrl.probing.show import as_text
@@ -138,3 +139,9 @@ def test_an_exploit_is_printed_without_what_a_terminal_would_obey() -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "\\x1b[31m\\u202eb" in text
+
+
+def test_an_environment_without_demonstrations_is_probed_from_rollouts_and_nothing() -> None:
+    environment = FakeEnvironment(reward=lambda t: float("thank you" in t.answer.lower()), score=0.0)
+    found = probe(Probe(environment, [TASK], RewardTerms(), 600, plays=300, first=True))
+    assert [exploit.kind for exploit in found.exploits] == ["politeness"]
