@@ -127,10 +127,10 @@ def test_the_policy_learns_a_hack_from_the_reward_alone() -> None:
     where = Arena(environment, environment.reward_terms)
     seen: list[Trial] = []
     learner = Learner(where, 0, seen.append)
-    tasks = environment.tasks("returns_desk", "train")[:3]
+    tasks = environment.tasks("returns_desk", "train")[:2]
     asyncio.run(learner.run(tasks, soon()))
     assert learner.rewards[-1] > learner.rewards[0] + 0.2
-    assert any(rewarded_failure(trial, where.terms) for trial in seen[-24:])
+    assert any(rewarded_failure(trial, where.terms) for trial in seen[-16:])
 
 
 def test_an_exploit_is_printed_without_what_a_terminal_would_obey() -> None:
