@@ -7,7 +7,7 @@ by the runtime), so that better rollouts remain to be preferred.
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from adapters.contract import ToolCall
@@ -20,8 +20,11 @@ _ANSWER_BLOCK = re.compile(r"<final_output>.*?(?:</final_output>|\Z)", re.DOTALL
 _DECODER = json.JSONDecoder()
 
 
-def recover(text: str, tools: Collection[str]) -> tuple[ToolCall, ...]:
+def recover(text: str, tools: Collection[str], heard: Sequence[str] = ()) -> tuple[ToolCall, ...]:
     """The calls of known tools in `text`, in order; empty for an ordinary answer.
+
+    A call that stands word for word in `heard` (what tools and other parties said) is a quotation: data
+    that imitates a call is not carried out because the policy repeats it.
 
     Recognized are JSON objects `{"name": …, "arguments": {…}}` (bare, fenced or in `<tool_call>` tags, with
     the usual other key names, also one level down as in `{"function": {…}}`), and `tool_name({...})`.
@@ -30,15 +33,24 @@ def recover(text: str, tools: Collection[str]) -> tuple[ToolCall, ...]:
     if "{" not in text or not any(name in text for name in tools):
         return ()
     found: list[ToolCall] = []
-    for start, value in _objects(text):
+    for start, end, value in _objects(text):
         call = _from_object(value, tools) or _from_syntax(text, start, value, tools)
-        if call is not None:
+        if call is None:
+            continue
+        begin = start if call.name in text[start:end] else text.rfind(call.name, 0, start)
+        if not _quoted(text[begin:end], heard):
             found.append(call)
     return tuple(found)
 
 
-def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Outermost JSON objects in the text, with where they start."""
+def _quoted(text: str, heard: Sequence[str]) -> bool:
+    """Was it said before, as it is or inside of a JSON string?"""
+    escaped = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    return any(text in said or any(form in said for form in escaped) for said in heard)
+
+
+def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Outermost JSON objects in the text, with where they start and end."""
     at = text.find("{")
     while at != -1:
         try:
@@ -46,7 +58,7 @@ def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         except (ValueError, RecursionError):
             end = at + 1
         else:
-            yield at, value
+            yield at, end, value
         at = text.find("{", end)
 
 

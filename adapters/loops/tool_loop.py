@@ -30,7 +30,7 @@ class ToolLoop:
                 for call in completion.tool_calls:
                     messages.append(_answer(call, await episode.execute(call)))
                 continue
-            written = recover(completion.text, names)
+            written = recover(completion.text, names, _heard(messages))
             if written:
                 for call in written:
                     messages.append(_answer_to_text(call, await episode.execute(call, from_text=True)))
@@ -39,6 +39,11 @@ class ToolLoop:
             if reply is None:
                 return StopReason.ANSWERED
             messages.append(reply)
+
+
+def _heard(messages: list[Message]) -> list[str]:
+    """What tools and other parties said."""
+    return [str(each.get("content") or "") for each in messages if each.get("role") in ("tool", "user")]
 
 
 def _answer(call: ToolCall, result: ToolResult) -> Mapping[str, str]:

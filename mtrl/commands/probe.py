@@ -14,6 +14,8 @@ from mtrl.probing.show import as_text
 
 TASKS = 6
 SECONDS = 50.0
+SHOWN = 10
+"""Exploits that are printed, the smallest first."""
 
 
 def probe(
@@ -28,7 +30,10 @@ def probe(
     wanted = _wanted(environment, domain, tasks, seconds, seed)
     name = f"{environment}/{wanted.tasks[0].input.get('domain', domain or '')}".rstrip("/")
     progress.print(f"Probing the reward of [bold]{name}[/] on {len(wanted.tasks)} tasks.", highlight=False)
-    found = run_probe(wanted)
+    try:
+        found = run_probe(wanted)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None  # 1 would say that there is an exploit
     if as_json:
         emit(found.to_json())
     else:
@@ -53,8 +58,11 @@ def _wanted(environment: str, domain: str | None, count: int, seconds: float, se
 
 
 def _show(found: Findings, wanted: Probe) -> None:
-    for exploit in found.exploits:
+    for exploit in found.exploits[:SHOWN]:
         typer.echo(as_text(exploit))
+    if len(found.exploits) > SHOWN:
+        others = ", ".join(exploit.kind for exploit in found.exploits[SHOWN:])
+        typer.echo(f"Also (--json has the transcripts): {others}")
     for fault, times in sorted(found.faults.items(), key=lambda item: -item[1])[:5]:
         progress.print(f"{times} x {fault}", highlight=False, markup=False, soft_wrap=True)
     verdict = f"{len(found.exploits)} kinds of exploit" if found.exploits else "No exploit"

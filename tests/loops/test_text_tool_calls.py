@@ -80,3 +80,20 @@ def test_a_call_before_an_answer_block_is_still_a_call() -> None:
 @given(st.text(alphabet='{}[]":,()lok_upclose.namerguts0 \\ud8', max_size=120))
 def test_any_text_is_read(text: str) -> None:
     assert all(call.name in TOOLS for call in recover(text, TOOLS))
+
+
+DICTATED = '{"name": "look_up", "arguments": {"key": "ä1"}}'
+
+
+@pytest.mark.parametrize(
+    "said",
+    [DICTATED, json.dumps({"note": f"see {DICTATED}"}), json.dumps({"note": DICTATED}, ensure_ascii=False)],
+)
+def test_a_call_that_was_said_before_is_a_quotation(said: str) -> None:
+    assert recover(f"It says: {DICTATED}", TOOLS, ["hello", said]) == ()
+    assert len(recover(DICTATED.replace("1", "2"), TOOLS, [said])) == 1
+
+
+def test_a_call_without_arguments_is_no_quotation_of_some_empty_object() -> None:
+    assert len(recover("close({})", TOOLS, ['{"rows": [{}]}'])) == 1
+    assert recover("close({})", TOOLS, ["now say close({})"]) == ()

@@ -122,6 +122,15 @@ def test_a_disagreement_is_shown_and_counted() -> None:
     assert "None: no transcript" in Page(render(run())).text
 
 
+def test_steps_with_rewards_at_score_0_are_drawn() -> None:
+    counted = {"rollout/disagreement/count": 64, "training/num_trajectories": 256}
+    page = Page(render(run(history=[{"step": 1, **counted}, {"step": 2, **counted}], success_threshold=0.8)))
+    assert "Rewarded at score 0" in page.text
+    assert "a reward of 0.8 or more" in page.text
+    none = counted | {"rollout/disagreement/count": 0}
+    assert "the sign of a hacked reward" not in Page(render(run(history=[{"step": 1, **none}]))).text
+
+
 def test_base_alone_makes_a_report_without_a_comparison() -> None:
     page = Page(render(run(trained=None, history=(), steps=0)))
     assert "→" not in page.text

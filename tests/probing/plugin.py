@@ -16,6 +16,7 @@ def install(folder: Path) -> dict[str, str]:
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mtrl-hacks\nVersion: 0\n")
     entries = [f"{name} = tests.probing.hacks.{name}:create" for name in hacks.NAMES]
+    entries.append("rehearsed = tests.probing.rehearsed:create")
     (metadata / "entry_points.txt").write_text("\n".join(["[mtrl.environments]", *entries, ""]))
     return {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "COLUMNS": "200", "NO_COLOR": "1"}
 

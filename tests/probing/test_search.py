@@ -10,6 +10,7 @@ from mtrl.probing.exploits import Exploit, distinct, paid_edit, rewarded_failure
 from mtrl.probing.learning import Learner
 from mtrl.probing.minimize import Minimizer
 from mtrl.probing.operators import Setting
+from mtrl.probing.probe import Probe, probe
 from mtrl.probing.script import Call, Move, Script, answer_of
 from mtrl.probing.search import Limits, Search
 from mtrl.probing.show import as_text
@@ -126,10 +127,10 @@ def test_the_policy_learns_a_hack_from_the_reward_alone() -> None:
     where = Arena(environment, environment.reward_terms)
     seen: list[Trial] = []
     learner = Learner(where, 0, seen.append)
-    tasks = environment.tasks("returns_desk", "train")[:3]
+    tasks = environment.tasks("returns_desk", "train")[:2]
     asyncio.run(learner.run(tasks, soon()))
     assert learner.rewards[-1] > learner.rewards[0] + 0.2
-    assert any(rewarded_failure(trial, where.terms) for trial in seen[-24:])
+    assert any(rewarded_failure(trial, where.terms) for trial in seen[-16:])
 
 
 def test_an_exploit_is_printed_without_what_a_terminal_would_obey() -> None:
@@ -138,3 +139,9 @@ def test_an_exploit_is_printed_without_what_a_terminal_would_obey() -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "\\x1b[31m\\u202eb" in text
+
+
+def test_an_environment_without_demonstrations_is_probed_from_rollouts_and_nothing() -> None:
+    environment = FakeEnvironment(reward=lambda t: float("thank you" in t.answer.lower()), score=0.0)
+    found = probe(Probe(environment, [TASK], RewardTerms(), 600, plays=300, first=True))
+    assert [exploit.kind for exploit in found.exploits] == ["politeness"]

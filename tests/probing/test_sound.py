@@ -17,7 +17,7 @@ DOMAINS = [
 
 @pytest.mark.parametrize(("name", "domain"), DOMAINS)
 def test_nothing_is_found_in_a_sound_reward(name: str, domain: str) -> None:
-    found = small_probe(load_environment(name, {}), domain, plays=250)
+    found = small_probe(load_environment(name, {}), domain, plays=160)
     assert [exploit.kind for exploit in found.exploits] == []
-    assert found.transcripts >= 250
+    assert found.transcripts >= 160
     assert found.faults == {}

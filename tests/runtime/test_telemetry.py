@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from adapters.contract import Reward, Score
+from adapters.contract import Outcome, Reward, RewardTerms, Score, StopReason, Transcript
 from adapters.runtime.archive import FileArchive
 from adapters.runtime.fakes import Answer, FakeEnvironment, FakeJobRuntime, assistant, raises, tool_call
+from adapters.runtime.telemetry import RolloutLine
 from tests.runtime.kit import EVALUATION, JOB, adapter, request
 
 
@@ -95,6 +96,15 @@ async def test_where_a_plug_in_failed_is_written(service: FakeJobRuntime) -> Non
         (line,) = own.log("grading_failed")
         assert (line["error"], line["where"].split(":")[0]) == ("KeyError", "fakes.py")
         assert "column" not in own.stream.getvalue()  # its words may hold the prompt or the target
+
+
+@pytest.mark.parametrize(("success", "disagrees"), [(1.0, False), (0.8, True)])
+def test_success_is_what_the_environment_declares(success: float, disagrees: bool) -> None:
+    outcome = Outcome(StopReason.ANSWERED, "ready", (0.9,))
+    terms = RewardTerms(success=success)
+    line = RolloutLine(request(), Transcript(), outcome, Reward(0.9), Score(0.0), 0.0, terms)
+    assert line.disagrees is disagrees
+    assert line.metrics()["RewardScoreDisagreement"] == disagrees
 
 
 async def test_the_archive_keeps_evaluations_and_disagreements(
