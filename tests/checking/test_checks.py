@@ -93,7 +93,7 @@ def test_what_is_broken_fails_its_check_and_no_other(
         ("service_desk", "refunds", True),
         ("sql", "guided", True),
         ("sql", "open", False),
-        ("sop", "returns_desk", True),
+        ("sop", "returns_desk", False),
         ("sop", "loan_hardship", False),
         ("sop", "lab_intake", False),
     ],
