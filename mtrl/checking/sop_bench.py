@@ -78,10 +78,14 @@ class DomainSurvey:
 def open_checkout(variables: Mapping[str, str]) -> sop.SopEnvironment:
     """The environment with the checkout's domains. Raises SubjectError."""
     try:
-        return sop.create(variables)
+        environment = sop.create(variables)
     except ValueError as error:
         hint = " Here: --accept-license." if "MTRL_SOP_BENCH_LICENSE" in str(error) else ""
         raise SubjectError(f"--sop-bench: {error}{hint}") from None
+    for domain in environment.domains.values():
+        # Nothing else runs here, and the way to a thread and back takes longer than most tools.
+        domain.toolbox.blocking = False
+    return environment
 
 
 def domains_of(environment: sop.SopEnvironment) -> list[str]:

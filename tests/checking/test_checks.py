@@ -91,9 +91,9 @@ def test_what_is_broken_fails_its_check_and_no_other(
     ("name", "domain", "second_process"),
     [
         ("service_desk", "refunds", True),
-        ("sql", "guided", True),
+        ("sql", "guided", False),
         ("sql", "open", False),
-        ("sop", "returns_desk", True),
+        ("sop", "returns_desk", False),
         ("sop", "loan_hardship", False),
         ("sop", "lab_intake", False),
     ],
