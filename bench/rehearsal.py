@@ -1,7 +1,8 @@
 """A rehearsal's speed, and whose code its processes are in: python -m bench.rehearsal [--steps 20]
 
 Samples and rollouts a second of the training job; for the stand-in and the adapter, the share of their busy
-time that is in each part, libraries that it called included. Each process samples its own main thread (bench/sampling).
+time that is in each part, libraries that it called included. Each process samples its own main thread
+(bench/sampling).
 """
 
 import argparse

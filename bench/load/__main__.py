@@ -8,6 +8,7 @@ machine hurts all alike.
 import argparse
 import asyncio
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -103,11 +104,15 @@ async def everything(arguments: argparse.Namespace) -> tuple[list[Row], list[dic
             rows += await measure(bench, chosen, levels, run, quick=quick)
             if not arguments.only:
                 rows += await queue(bench, run, quick=quick)
-        if not (quick or arguments.only):
-            grown = [curve.to_json() for curve in await curves(bench)]
-            more["small_box"] = await small_box.measure(bench)
-    if not arguments.only:
-        more["forwarder"] = await forwarder.measure()
+            report.write_json(arguments.out / "runs.json", [row.to_json() for row in rows])
+        try:
+            if not (quick or arguments.only):
+                more["small_box"] = await small_box.measure(bench)
+                grown = [curve.to_json() for curve in await curves(bench)]
+            if not arguments.only:
+                more["forwarder"] = await forwarder.measure()
+        except (DidNotStart, subprocess.SubprocessError) as error:
+            say(f"broken off: {error}")
     return rows, grown, more
 
 
@@ -163,8 +168,10 @@ def write(
         parts["machine"] = (
             f"```json\n{json.dumps({k: summary[k] for k in ('machine', 'peers')}, indent=1)}\n```"
         )
-        parts["small-box"] = small_box.table(summary["small_box"])
-        parts["forwarder"] = forwarder.table(summary["forwarder"])
+        if "small_box" in summary:
+            parts["small-box"] = small_box.table(summary["small_box"])
+        if "forwarder" in summary:
+            parts["forwarder"] = forwarder.table(summary["forwarder"])
         report.fill(PAGE, parts)
     sys.stdout.write(f"{parts['goals']}\n{parts['table']}\n{out / 'results.json'}\n")
 
