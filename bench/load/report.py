@@ -1,6 +1,7 @@
 """From rows to what is read: results.json, the table and the plots of docs/performance.md."""
 
 import json
+import os
 import platform
 import statistics
 from collections import defaultdict
@@ -168,6 +169,7 @@ def machine() -> dict[str, Any]:
         "cores": len(cpu),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "load_average": [round(load, 1) for load in os.getloadavg()],
         "packages": {name: version(name) for name in ("aiohttp", "orjson", "botocore", "jsonschema_rs")},
     }
 

@@ -14,9 +14,6 @@ from pathlib import Path
 from types import FrameType
 
 SECONDS = 0.005
-ENTRIES = frozenset({"main", "serve", "<module>"})
-"""Functions that run the whole event loop: what is below them is not theirs."""
-
 
 ROOT = str(Path(__file__).parents[2]) + os.sep
 
@@ -29,12 +26,12 @@ def _where(frame: FrameType) -> str:
     if frame.f_code.co_filename.endswith("selectors.py"):
         return "idle"
     caller: FrameType | None = frame
-    while caller is not None:
+    while caller is not None and not caller.f_code.co_filename.endswith("base_events.py"):
         file = caller.f_code.co_filename
-        if file.startswith(ROOT) and "site-packages" not in file and not file.endswith("__main__.py"):
-            return file if caller.f_code.co_name not in ENTRIES else frame.f_code.co_filename
+        if file.startswith(ROOT) and "site-packages" not in file:
+            return file
         caller = caller.f_back
-    return frame.f_code.co_filename
+    return frame.f_code.co_filename  # the event loop's own work, or that of the libraries it runs
 
 
 def _watch(folder: Path, main: int) -> None:
