@@ -8,6 +8,7 @@ machine hurts all alike.
 import argparse
 import asyncio
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from mtrl.rehearsing.processes import ProcessError
 OUT = ROOT / "out/bench"
 PAGE, PICTURES = ROOT / "docs/performance.md", ROOT / "docs/pictures"
 QUICK_LEVELS, LEVELS = (96, 512), (1, 32, 96, 512, 1024)
-QUEUE_LEVEL = 96
+QUEUE_LEVEL, QUICK_PEER_LEVEL = 96, 12
 PEER_PACKAGES = (
     "sagemaker-train",
     "strands-agents",
@@ -45,8 +46,9 @@ def level(concurrency: int, *, light: bool, quick: bool) -> Level:
     """Enough rollouts for steady figures; a peer that takes half a second of CPU each gets fewer."""
     if light:
         rollouts = {1: 8, 32: 160, 96: 480, 512: 2048}.get(concurrency, 2 * concurrency)
-        return Level(concurrency, rollouts // 2 if quick else rollouts, 20.0 if quick else 90.0)
-    return Level(concurrency, 3 if concurrency == 1 else concurrency, 8.0 if quick else 60.0)
+        return Level(concurrency, rollouts // 2 if quick else rollouts, 40.0 if quick else 90.0)
+    # A peer at its limit says nothing new in a longer time.
+    return Level(concurrency, max(3, concurrency), 20.0 if quick else 90.0 if concurrency <= 96 else 45.0)
 
 
 async def measure(
@@ -55,9 +57,12 @@ async def measure(
     """One run: all candidates in turn, each in a process of its own."""
     rows: list[Row] = []
     for candidate in candidates:
-        # A peer at its limit says nothing new at a higher one, and takes minutes to say it.
-        wanted = [n for n in concurrencies if candidate.venv is None or not quick or n <= QUEUE_LEVEL]
-        levels = [level(n, light=candidate.venv is None, quick=quick) for n in wanted]
+        light = candidate.venv is None
+        # Beyond their limit peers take minutes to say nothing new: once is enough.
+        wanted = [n for n in concurrencies if light or n <= 96 or run == 0]
+        if quick and not light:
+            wanted = [QUICK_PEER_LEVEL]
+        levels = [level(n, light=light, quick=quick) for n in wanted]
         try:
             found = await bench.levels(candidate, levels, world.Shape(), run)
         except DidNotStart as error:
@@ -99,11 +104,15 @@ async def everything(arguments: argparse.Namespace) -> tuple[list[Row], list[dic
             rows += await measure(bench, chosen, levels, run, quick=quick)
             if not arguments.only:
                 rows += await queue(bench, run, quick=quick)
-        if not (quick or arguments.only):
-            grown = [curve.to_json() for curve in await curves(bench)]
-            more["small_box"] = await small_box.measure(bench)
-    if not arguments.only:
-        more["forwarder"] = await forwarder.measure()
+            report.write_json(arguments.out / "runs.json", [row.to_json() for row in rows])
+        try:
+            if not (quick or arguments.only):
+                more["small_box"] = await small_box.measure(bench)
+                grown = [curve.to_json() for curve in await curves(bench)]
+            if not arguments.only:
+                more["forwarder"] = await forwarder.measure()
+        except (DidNotStart, subprocess.SubprocessError) as error:
+            say(f"broken off: {error}")
     return rows, grown, more
 
 
@@ -159,8 +168,10 @@ def write(
         parts["machine"] = (
             f"```json\n{json.dumps({k: summary[k] for k in ('machine', 'peers')}, indent=1)}\n```"
         )
-        parts["small-box"] = small_box.table(summary["small_box"])
-        parts["forwarder"] = forwarder.table(summary["forwarder"])
+        if "small_box" in summary:
+            parts["small-box"] = small_box.table(summary["small_box"])
+        if "forwarder" in summary:
+            parts["forwarder"] = forwarder.table(summary["forwarder"])
         report.fill(PAGE, parts)
     sys.stdout.write(f"{parts['goals']}\n{parts['table']}\n{out / 'results.json'}\n")
 

@@ -51,6 +51,7 @@ async def curves(bench: Bench) -> list[Curve]:
                 points = []
                 for at, level, shape in plan:
                     row = await bench.row(candidate, process, level, shape, 0)
-                    points.append((float(at), row.cpu_s_per_rollout))
+                    if row.cpu_s_per_rollout is not None:
+                        points.append((float(at), row.cpu_s_per_rollout))
                 found.append(Curve(candidate.adapter, over, points))
     return found

@@ -17,6 +17,8 @@ from bench.load.running import Running, cores, running
 from bench.load.service import Service
 
 WARM_UP = Level(concurrency=4, rollouts=8, seconds=60.0)
+LEAST_PLAYED = 1.0
+"""Rollouts that must have been played for their CPU time to say anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Row:
     rollouts_per_s: float
     over_ideal_p50_s: float | None
     over_ideal_p95_s: float | None
-    cpu_s_per_rollout: float
+    cpu_s_per_rollout: float | None
     peak_rss_mb: float
     idle_rss_mb: float
     startup_s: float
@@ -57,9 +59,18 @@ class Bench:
     async def levels(
         self, candidate: Candidate, levels: Sequence[Level], shape: world.Shape, run: int
     ) -> list[Row]:
-        """Start a candidate and drive it through levels. Raises DidNotStart."""
-        async with self.started(candidate, max(level.concurrency for level in levels)) as process:
-            return [await self.row(candidate, process, level, shape, run) for level in levels]
+        """Start a candidate and drive it through levels. Raises DidNotStart.
+
+        A process whose level was cut is still busy with it: the next level gets a new one.
+        """
+        rows: list[Row] = []
+        while len(rows) < len(levels):
+            async with self.started(candidate, max(level.concurrency for level in levels)) as process:
+                for level in levels[len(rows) :]:
+                    rows.append(await self.row(candidate, process, level, shape, run))
+                    if rows[-1].unfinished:
+                        break
+        return rows
 
     @asynccontextmanager
     async def started(self, candidate: Candidate, places: int) -> AsyncIterator[Running]:
@@ -86,7 +97,7 @@ class Bench:
             rollouts_per_s=round(played / drive.seconds, 2),
             over_ideal_p50_s=percentile(drive.over_ideal, 0.5),
             over_ideal_p95_s=percentile(drive.over_ideal, 0.95),
-            cpu_s_per_rollout=round(cpu / max(played, 1e-9), 6),
+            cpu_s_per_rollout=round(cpu / played, 6) if played >= LEAST_PLAYED else None,
             peak_rss_mb=round(meter.memory_mb(process.pid, "VmHWM"), 1),
             idle_rss_mb=round(process.idle_mb, 1),
             startup_s=round(process.startup, 3),

@@ -20,7 +20,7 @@ from bench.load import meter, world
 from bench.load.candidates import ROOT, Candidate, environ
 from bench.load.driver import Level
 from bench.load.environment import register
-from bench.load.measuring import Bench, Row
+from bench.load.measuring import LEAST_PLAYED, Bench, Row
 from bench.load.running import START_SECONDS, DidNotStart, Running, cores, tail
 from mtrl.deploying.emulator import emulator
 from mtrl.rehearsing.processes import read_json_lines
@@ -85,7 +85,7 @@ def _row(
         rollouts_per_s=round(len(done) / seconds, 2),
         over_ideal_p50_s=None,
         over_ideal_p95_s=None,
-        cpu_s_per_rollout=round(cpu / max(played, 1e-9), 6),
+        cpu_s_per_rollout=round(cpu / played, 6) if played >= LEAST_PLAYED else None,
         peak_rss_mb=round(meter.memory_mb(process.pid, "VmHWM"), 1),
         idle_rss_mb=round(process.idle_mb, 1),
         startup_s=round(process.startup, 3),

@@ -1,6 +1,7 @@
 """From rows to what is read: results.json, the table and the plots of docs/performance.md."""
 
 import json
+import os
 import platform
 import statistics
 from collections import defaultdict
@@ -42,8 +43,8 @@ def _result(key: tuple[str, str, int], group: Sequence[Row]) -> Result:
         found[name] = round(statistics.median(values), 6) if values else None
     for name in SUMS:
         found[name] = sum(getattr(row, name) for row in group)
-    cpu = [row.cpu_s_per_rollout for row in group]
-    found["cpu_s_per_rollout_spread"] = [min(cpu), max(cpu)]
+    cpu = [row.cpu_s_per_rollout for row in group if row.cpu_s_per_rollout is not None]
+    found["cpu_s_per_rollout_spread"] = [min(cpu), max(cpu)] if cpu else None
     found["first_error"] = next((row.first_error for row in group if row.first_error), "")
     return found
 
@@ -56,11 +57,11 @@ def table(found: Sequence[Result]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in found:
-        low, high = r["cpu_s_per_rollout_spread"]
+        low, high = r["cpu_s_per_rollout_spread"] or (None, None)
         lines.append(
             f"| {r['adapter']} | {r['entrypoint']} | {r['concurrency']} | {r['rollouts_per_s']:.3g} "
             f"| {_or_dash(r['over_ideal_p50_s'])}, {_or_dash(r['over_ideal_p95_s'])} "
-            f"| {r['cpu_s_per_rollout'] * 1e3:.3g} ({low * 1e3:.3g} to {high * 1e3:.3g}) "
+            f"| {_ms(r['cpu_s_per_rollout'])} ({_ms(low)} to {_ms(high)}) "
             f"| {r['idle_rss_mb']:.0f}, {r['peak_rss_mb']:.0f} | {r['startup_s']:.2f} "
             f"| {r['errors']} | {r['crossed']} | {r['unfinished']} |"
         )
@@ -69,6 +70,10 @@ def table(found: Sequence[Result]) -> str:
 
 def _or_dash(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value * 1e3:.3g}"
 
 
 def goals(found: Sequence[Result], ideal: float) -> list[dict[str, Any]]:
@@ -81,15 +86,21 @@ def goals(found: Sequence[Result], ideal: float) -> list[dict[str, Any]]:
         met = value >= bound if least else value <= bound
         made.append({"measure": measure, "value": round(value, 4), "goal": bound, "met": met})
 
-    if ours is None:
+    if ours is None or not ours["cpu_s_per_rollout"]:
         return made
     cpu = ours["cpu_s_per_rollout"]
-    if floor is not None:
+    if floor is not None and floor["cpu_s_per_rollout"]:
         goal("CPU a rollout, of the floor's", cpu / floor["cpu_s_per_rollout"], 1.5)
     for peer, bound in (("strands", 60), ("fastapi-openai", 20)):
-        other = at.get((peer, "http", GOAL_LEVEL))
-        if other is not None:
-            goal(f"CPU of {peer}, of ours", other["cpu_s_per_rollout"] / cpu, bound, least=True)
+        measured = [
+            r
+            for r in found
+            if r["adapter"] == peer and r["concurrency"] <= GOAL_LEVEL and r["cpu_s_per_rollout"]
+        ]
+        if measured:  # in a quick measurement a peer is driven less hard
+            other = max(measured, key=lambda r: int(r["concurrency"]))
+            name = f"CPU of {peer} ({other['concurrency']} in flight), of ours"
+            goal(name, other["cpu_s_per_rollout"] / cpu, bound, least=True)
     full = at.get((*OURS, FULL_LEVEL))
     if full is not None:
         goal(f"rollouts/s on one core, {FULL_LEVEL} in flight", full["rollouts_per_s"], 120, least=True)
@@ -101,7 +112,7 @@ def goals(found: Sequence[Result], ideal: float) -> list[dict[str, Any]]:
         goal("start to /ping, of the leanest peer's", ours["startup_s"] / min(starts), 0.7)
     goal("crossed trajectories", sum(r["crossed"] for r in found if r["adapter"] == OURS[0]), 0)
     queue = at.get(("mtrl-kit", "queue", GOAL_LEVEL))
-    if queue is not None:
+    if queue is not None and queue["cpu_s_per_rollout"]:
         goal("CPU of the queue entrypoint, of HTTP's", queue["cpu_s_per_rollout"] / cpu, 1.5)
     return made
 
@@ -118,7 +129,7 @@ def goals_table(made: Sequence[Mapping[str, Any]]) -> str:
 def cpu_chart(found: Sequence[Result]) -> str:
     lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for r in found:
-        if r["cpu_s_per_rollout"] > 0:
+        if r["cpu_s_per_rollout"]:
             name = r["adapter"] if r["entrypoint"] == "http" else f"{r['adapter']} ({r['entrypoint']})"
             lines[name].append((r["concurrency"], r["cpu_s_per_rollout"] * 1e3))
     drawn = [Line(name, sorted(points)) for name, points in lines.items()]
@@ -158,6 +169,7 @@ def machine() -> dict[str, Any]:
         "cores": len(cpu),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "load_average": [round(load, 1) for load in os.getloadavg()],
         "packages": {name: version(name) for name in ("aiohttp", "orjson", "botocore", "jsonschema_rs")},
     }
 

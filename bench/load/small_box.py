@@ -106,8 +106,9 @@ def table(found: dict[str, Any]) -> str:
     ]
     for name, row in found.items():
         p95 = row["over_ideal_p95_s"] or float("nan")
+        cpu_ms = (row["cpu_s_per_rollout"] or 0.0) * 1e3
         lines.append(
             f"| {name} | {row['rollouts']} | {row['errors']} | {row['over_ideal_p50_s']}, {p95} "
-            f"| {p95 / SHAPE.ideal:.2%} | {row['cpu_s_per_rollout'] * 1e3:.3g} | {row['peak_rss_mb']:.0f} |"
+            f"| {p95 / SHAPE.ideal:.2%} | {cpu_ms:.3g} | {row['peak_rss_mb']:.0f} |"
         )
     return "\n".join(lines) + "\n"
