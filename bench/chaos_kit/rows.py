@@ -146,7 +146,7 @@ def _all_rows() -> tuple[Row, ...]:
         ),
         Row(
             name="pause",
-            says="SIGSTOP of two workers for 135 s (two leases and more), then SIGCONT; twice",
+            says="SIGSTOP of two workers for 135 s (two leases and more), then SIGCONT; three times",
             inject=pause_workers,
             completes=True,
             may_fail=True,
