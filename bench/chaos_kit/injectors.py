@@ -79,7 +79,7 @@ async def kill_at_random(field: Field) -> None:
 
 
 async def pause_workers(field: Field) -> None:
-    """SIGSTOP for two leases at least, then SIGCONT: of two workers at a time, again and again. Ends by itself."""
+    """SIGSTOP for two leases at least, then SIGCONT: of two workers at a time. Ends by itself."""
     for round_ in range(ROUNDS):
         await asyncio.sleep(WARM_UP)
         chosen = [field.workers[(round_ + n) % len(field.workers)] for n in range(2)]
