@@ -129,6 +129,7 @@ def restarts_while_down(service: str, seconds: float) -> Injector:
         while True:
             await asyncio.sleep(WARM_UP)
             outage = asyncio.create_task(field.relays[service].down(seconds))
+            await asyncio.sleep(0)  # it is down from here on
             try:
                 for worker in field.workers:
                     if not outage.done():

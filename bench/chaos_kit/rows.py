@@ -258,6 +258,7 @@ def _all_rows() -> tuple[Row, ...]:
             name="new-version",
             says="the next release replaces one worker after the other; then all the way back, and again",
             deploys=True,
+            turns=8,  # a release takes a while to roll out
             inject=roll_out,
             drains=True,
             whole=True,
