@@ -245,7 +245,8 @@ def _all_rows() -> tuple[Row, ...]:
                 name=name,
                 says=f"in 25 % of the cases {what}",
                 plugin=plugin,
-                worker={"MTRL_TOOL_TIMEOUT_SECONDS": "3"},
+                # What ignores its end, or holds a thread, holds its process until the drain grace is over.
+                worker={"MTRL_TOOL_TIMEOUT_SECONDS": "3", "MTRL_DRAIN_SECONDS": "20"},
                 whole=plugin != "raise",
             )
             for name, plugin, what in (
