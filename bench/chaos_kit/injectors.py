@@ -18,6 +18,8 @@ from bench.chaos_kit.wire import Record, Wire
 from bench.chaos_kit.workers import Worker
 
 WARM_UP = 5.0
+ROUNDS = 3
+"""Of pausing: two workers at a time hold some fifty rollouts."""
 HIDDEN_SECONDS = 135.0
 """Longer than a message is hidden (120 s): another worker takes over while this one still stands still."""
 
@@ -77,8 +79,8 @@ async def kill_at_random(field: Field) -> None:
 
 
 async def pause_workers(field: Field) -> None:
-    """SIGSTOP for two leases at least, then SIGCONT: of two workers at a time, twice. Ends by itself."""
-    for round_ in range(2):
+    """SIGSTOP for two leases at least, then SIGCONT: of two workers at a time. Ends by itself."""
+    for round_ in range(ROUNDS):
         await asyncio.sleep(WARM_UP)
         chosen = [field.workers[(round_ + n) % len(field.workers)] for n in range(2)]
         for worker in chosen:
@@ -127,6 +129,7 @@ def restarts_while_down(service: str, seconds: float) -> Injector:
         while True:
             await asyncio.sleep(WARM_UP)
             outage = asyncio.create_task(field.relays[service].down(seconds))
+            await asyncio.sleep(0)  # it is down from here on
             try:
                 for worker in field.workers:
                     if not outage.done():

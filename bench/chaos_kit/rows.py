@@ -146,7 +146,7 @@ def _all_rows() -> tuple[Row, ...]:
         ),
         Row(
             name="pause",
-            says="SIGSTOP of two workers for 135 s (two leases and more), then SIGCONT; twice",
+            says="SIGSTOP of two workers for 135 s (two leases and more), then SIGCONT; three times",
             inject=pause_workers,
             completes=True,
             may_fail=True,
@@ -245,7 +245,8 @@ def _all_rows() -> tuple[Row, ...]:
                 name=name,
                 says=f"in 25 % of the cases {what}",
                 plugin=plugin,
-                worker={"MTRL_TOOL_TIMEOUT_SECONDS": "3"},
+                # What ignores its end, or holds a thread, holds its process until the drain grace is over.
+                worker={"MTRL_TOOL_TIMEOUT_SECONDS": "3", "MTRL_DRAIN_SECONDS": "20"},
                 whole=plugin != "raise",
             )
             for name, plugin, what in (
@@ -258,6 +259,7 @@ def _all_rows() -> tuple[Row, ...]:
             name="new-version",
             says="the next release replaces one worker after the other; then all the way back, and again",
             deploys=True,
+            turns=8,  # a release takes a while to roll out
             inject=roll_out,
             drains=True,
             whole=True,
