@@ -6,7 +6,15 @@ Nothing is reported that is not in the ledger; what is there is reported until t
 import time
 from dataclasses import dataclass, field
 
-from adapters.contract import Outcome, PolicyUnavailable, Reward, RolloutRequest, Score, Transcript
+from adapters.contract import (
+    Outcome,
+    PolicyUnavailable,
+    Reward,
+    RewardTerms,
+    RolloutRequest,
+    Score,
+    Transcript,
+)
 from adapters.runtime.archive import Archive
 from adapters.runtime.job_runtime import JobRuntime
 from adapters.runtime.log_store import LogKeeper
@@ -37,12 +45,18 @@ class Reporter:
     """Settles the rollouts of a process."""
 
     def __init__(
-        self, settings: Settings, runtime: JobRuntime, telemetry: Telemetry, archive: Archive | None
+        self,
+        settings: Settings,
+        runtime: JobRuntime,
+        telemetry: Telemetry,
+        archive: Archive | None,
+        terms: RewardTerms,
     ) -> None:
         self._settings = settings
         self._runtime = runtime
         self._telemetry = telemetry
         self._archive = archive
+        self._terms = terms
 
     async def settle(self, run: Run, outcome: Outcome, started: float | None = None) -> Outcome:
         """Write the outcome down, report it, and log it whatever became of the report.
@@ -83,7 +97,7 @@ class Reporter:
 
     async def log(self, run: Run, outcome: Outcome, seconds: float) -> None:
         """The rollout's line and, if it is to be kept, its transcript."""
-        line = RolloutLine(run.request, run.transcript, outcome, run.reward, run.score, seconds)
+        line = RolloutLine(run.request, run.transcript, outcome, run.reward, run.score, seconds, self._terms)
         try:
             self._telemetry.rollout(line)
             if self._archive is not None:

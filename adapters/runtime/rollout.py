@@ -29,6 +29,7 @@ from adapters.contract import (
     StopReason,
     Task,
     TrajectoryGone,
+    reward_terms,
 )
 from adapters.runtime import gate
 from adapters.runtime.archive import Archive
@@ -83,7 +84,7 @@ class Rollouts:
         self._runtime = runtime
         self._ledger = ledger
         self._telemetry = telemetry
-        self._reporter = Reporter(settings, runtime, telemetry, archive)
+        self._reporter = Reporter(settings, runtime, telemetry, archive, reward_terms(environment))
         self._wall_clock = wall_clock
         self._running: dict[str, Run] = {}
         self._kept: set[str] = set()

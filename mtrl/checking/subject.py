@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from adapters.contract import DeclaresReward, Environment, RewardTerms, Split, Task, TaskSource
+from adapters.contract import Environment, RewardTerms, Split, Task, TaskSource, reward_terms
 from adapters.runtime.plugins import PluginError, load_environment
 from adapters.runtime.sealing import is_sealed
 from mtrl.datasets.checks import DataSet
@@ -44,8 +44,7 @@ class Subject:
     @property
     def terms(self) -> RewardTerms:
         """What the environment declares of its reward."""
-        declares = isinstance(self.environment, DeclaresReward)
-        return cast(DeclaresReward, self.environment).reward_terms if declares else RewardTerms()
+        return reward_terms(self.environment)
 
     @property
     def policy_is_a_model(self) -> bool:

@@ -107,6 +107,17 @@ def test_success_is_what_the_environment_declares(success: float, disagrees: boo
     assert line.metrics()["RewardScoreDisagreement"] == disagrees
 
 
+class EasilyPleased(FakeEnvironment):
+    reward_terms = RewardTerms(success=0.8)
+
+
+async def test_a_rollout_is_held_to_its_environments_own_success(service: FakeJobRuntime) -> None:
+    for environment, disagrees in ((EasilyPleased, 1), (FakeEnvironment, 0)):
+        async with adapter(service, environment(reward=0.9, score=0.0)) as own:
+            await own.rollouts.run(request(f"r{disagrees}"))
+            assert own.metrics()["RewardScoreDisagreement"] == disagrees
+
+
 async def test_the_archive_keeps_evaluations_and_disagreements(
     service: FakeJobRuntime, tmp_path: Path
 ) -> None:
