@@ -7,17 +7,15 @@ import os
 import sys
 from pathlib import Path
 
-import aws_cdk as cdk
-
 from infra.context import load
 from infra.errors import SettingsError
-from infra.stacks import build
+from infra.stacks import App, build
 
 
 def main() -> None:
     """Synthesize one deployment. A mistake in the settings ends in sentences and exit code 2."""
     root = Path(__file__).parent
-    app = cdk.App()
+    app = App()
     try:
         settings = load(app.node.try_get_context, root, os.environ.get("CDK_DEFAULT_ACCOUNT"))
     except SettingsError as error:

@@ -1,19 +1,23 @@
 """How long the synthesis of one deployment takes, next to an empty stack with the same imports.
 
-Both run as processes of their own, in turns, so that a busy machine slows both. The floor imports the aws_cdk
-modules that the deployment imported: what is left of the ratio is our constructs and the templates.
+Both run as processes of their own, in turns, so that a busy machine slows both, and with the same Node, its
+flags and the same CDK context. The floor imports the aws_cdk modules that the deployment imported: what is
+left of the ratio is our constructs and the templates. CPU seconds are user + system of the process tree; on
+a machine that does other things too, theirs is the ratio to trust.
 
-    python -m bench.synth [--env dev] [--target fargate] [--runs 5]
+    python -m bench.synth [--env dev] [--target fargate] [--runs 5] [--no-validation]
 """
 
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -36,45 +40,69 @@ app.synth()
 """
 
 
-def environment(env: str, target: str, adapter: str) -> dict[str, str]:
-    """As the CDK command line starts an app, on the Node that the package index carries."""
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one process tree took, in seconds."""
+
+    wall: float
+    cpu: float
+
+
+def environment(env: str, target: str, adapter: str, validation: bool) -> dict[str, str]:
+    """As the CDK command line starts an app. Bytecode is kept, as it is wherever an app runs twice."""
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
     context |= {"env": env, "target": target, "adapter": adapter}
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+        "CDK_VALIDATION": str(validation).lower(),
         "CDK_DEFAULT_ACCOUNT": "111111111111",
         "CDK_CONTEXT_JSON": json.dumps(context),
     }
 
 
-def seconds(command: list[str], environ: dict[str, str]) -> float:
-    """Wall time of a process that must succeed."""
+def spent(command: list[str], environ: dict[str, str]) -> Spent:
+    """What a process took that must succeed, and all that it started."""
     with tempfile.TemporaryDirectory() as out:
-        started = time.perf_counter()
-        subprocess.run(command, cwd=ROOT, env={**environ, "CDK_OUTDIR": out}, check=True)  # noqa: S603
-        return time.perf_counter() - started
+        cpu, started = _children(), time.perf_counter()
+        subprocess.run(  # noqa: S603
+            command, cwd=ROOT, env={**environ, "CDK_OUTDIR": out}, check=True, stderr=subprocess.DEVNULL
+        )
+        return Spent(wall=time.perf_counter() - started, cpu=_children() - cpu)
 
 
-def measure(env: str, target: str, adapter: str, runs: int) -> dict[str, object]:
-    """Medians of both, and the ratio of the medians."""
-    environ = environment(env, target, adapter)
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measure(env: str, target: str, adapter: str, runs: int, validation: bool) -> dict[str, object]:
+    """Every run of both, and the ratios of the medians."""
+    environ = environment(env, target, adapter, validation)
     with tempfile.TemporaryDirectory() as folder:
         modules = str(Path(folder) / "modules.json")
-        seconds([sys.executable, "-c", LIST_MODULES, modules], environ)
+        spent([sys.executable, "-c", LIST_MODULES, modules], environ)
         ours, floor = [], []
         for _ in range(runs):
-            ours.append(seconds([sys.executable, "app.py"], environ))
-            floor.append(seconds([sys.executable, "-c", FLOOR, modules], environ))
+            ours.append(spent([sys.executable, "app.py"], environ))
+            floor.append(spent([sys.executable, "-c", FLOOR, modules], environ))
         imported = len(json.loads(Path(modules).read_text()))
     return {
         "env": env,
         "target": target,
         "runs": runs,
+        "validation": validation,
         "aws_cdk_modules": imported,
-        "synth_s": [round(value, 2) for value in ours],
-        "floor_s": [round(value, 2) for value in floor],
-        "ratio": round(statistics.median(ours) / statistics.median(floor), 2),
+        "synth_s": [round(each.wall, 2) for each in ours],
+        "floor_s": [round(each.wall, 2) for each in floor],
+        "ratio": _ratio([each.wall for each in ours], [each.wall for each in floor]),
+        "synth_cpu_s": [round(each.cpu, 2) for each in ours],
+        "floor_cpu_s": [round(each.cpu, 2) for each in floor],
+        "cpu_ratio": _ratio([each.cpu for each in ours], [each.cpu for each in floor]),
     }
+
+
+def _ratio(ours: list[float], floor: list[float]) -> float:
+    return round(statistics.median(ours) / statistics.median(floor), 2)
 
 
 def main() -> None:
@@ -85,8 +113,10 @@ def main() -> None:
     parser.add_argument("--target", default="fargate")
     parser.add_argument("--adapter", default="sop")
     parser.add_argument("--runs", type=int, default=5)
-    arguments = parser.parse_args()
-    found = measure(arguments.env, arguments.target, arguments.adapter, arguments.runs)
+    bare = "without CDK's built-in template validation, on both sides"
+    parser.add_argument("--no-validation", action="store_true", help=bare)
+    given = parser.parse_args()
+    found = measure(given.env, given.target, given.adapter, given.runs, not given.no_validation)
     sys.stdout.write(json.dumps(found) + "\n")
 
 

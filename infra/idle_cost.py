@@ -29,6 +29,8 @@ EKS_NODE, EKS_NODE_GB = "t4g.medium", 40
 GAUGES, QUEUE_GAUGES, DETAILED = 3, 1, 7
 """Metrics of our own without a job (FlatRewards, JobsRunning, JobStalled; WaitingWithoutWorker), and what an
 instance with detailed monitoring publishes."""
+GAUGE_GB, GAUGE_SECONDS_A_MINUTE, GB_SECOND = 0.25, 41, 0.0000133334
+"""Quick gauges: 256 MB for two waits of 20 s and what the calls take; Lambda's price on arm64."""
 SCALING_METRICS = 3
 """Of the two scaling alarms: one reads one metric, the other adds two up."""
 
@@ -127,6 +129,20 @@ PRICES = {
         source=WATCH,
         confirmed="c3x.dev, aws_cloudwatch_metric_alarm",
     ),
+    "quick_alarm": Price(
+        what="metric that an alarm reads every 10 s",
+        dollars=0.30,
+        unit="month",
+        source=WATCH,
+        confirmed=MEMORY,
+    ),
+    "quick_gauges": Price(
+        what=f"quick gauges: Lambda on arm64, {GAUGE_GB} GB, {GAUGE_SECONDS_A_MINUTE} s a minute",
+        dollars=round(GAUGE_GB * GAUGE_SECONDS_A_MINUTE * 60 * GB_SECOND, 4),
+        unit="hour",
+        source="https://aws.amazon.com/lambda/pricing/",
+        confirmed=f"{MEMORY}: ${GB_SECOND:.10f} a GB-second",
+    ),
     "metric": Price(
         what="custom metric that is published", dollars=0.30, unit="month", source=WATCH, confirmed=MEMORY
     ),
@@ -172,10 +188,13 @@ def workers(settings: Deployment) -> dict[str, float]:
 def watching(settings: Deployment) -> dict[str, float]:
     """Key, alarms, dashboard and the metrics that tick without a job; on EKS the cluster too."""
     scaled = isinstance(settings.target, Fargate | Ec2)
+    quick = int(settings.quick_gauges)
     created = isinstance(settings.target, Eks) and settings.target.cluster_name is None
     return {
         "key": 0 if settings.foundation.key_arn else 1,
-        "alarm": len(alarms(settings)) + (SCALING_METRICS if scaled else 0),
+        "alarm": len(alarms(settings)) + (SCALING_METRICS if scaled else 0) - quick,
+        "quick_alarm": quick,
+        "quick_gauges": quick,
         "dashboard": 1,
         "metric": GAUGES + (QUEUE_GAUGES if settings.queued else 0),
         "cluster": 1 if created else 0,
@@ -207,7 +226,11 @@ def row(settings: Deployment) -> str:
     ipv6 = with_network(settings, egress="ipv6_egress_only")
     figures = [cost(made), cost(kept), cost(watching(settings)), total(settings)]
     cells = [f"{settings.env}, {settings.target.kind}"]
-    cells += [f"{made['endpoint']:g}", f"{made['nat']:g}", f"{watching(settings)['alarm']:g}"]
+    cells += [
+        f"{made['endpoint']:g}",
+        f"{made['nat']:g}",
+        f"{watching(settings)['alarm'] + watching(settings)['quick_alarm']:g}",
+    ]
     cells += [f"{figure:.0f}" for figure in figures]
     cells += [f"{total(other):.0f}" if other is not None else "refused" for other in (bare, ipv6)]
     return f"| {' | '.join(cells)} |"

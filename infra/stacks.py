@@ -1,8 +1,12 @@
-"""Wiring: which stacks a deployment has, and what each gets. The only module that sees all rooms."""
+"""Wiring: which stacks a deployment has, and what each gets. The only module that sees all rooms.
+
+`App` is here for app.py: to import aws_cdk before infra is to start the machine's own Node.
+"""
 
 from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import App as App
 from constructs import Construct
 
 from infra.customization import Customization

@@ -14,6 +14,7 @@ INFRA_SHARED = (
     "infra.settings",
     "infra.target_settings",
     "infra.hyperparameters",
+    "infra.seal_keys",
     "infra.names",
     "infra.policy",
     "infra.function",
@@ -31,11 +32,12 @@ LAW: dict[str, tuple[str, ...]] = {
     "mtrl": ("mtrl", "rehearsal", "adapters"),
     # Packaging runs at synthesis and by itself: it needs no CDK, and the rest of infra not either.
     "infra.packaging": ("infra.packaging",),
-    "infra.settings": ("infra.settings", "infra.target_settings", "infra.hyperparameters"),
+    "infra.settings": ("infra.settings", "infra.target_settings", "infra.hyperparameters", "infra.seal_keys"),
+    "infra.seal_keys": (),
     "infra.target_settings": (),
     "infra.context": ("infra.context", "infra.errors", "infra.settings"),
     "infra.names": ("infra.names", "infra.settings", "infra.target_settings"),
-    "infra.policy": ("infra.policy", "infra.names"),
+    "infra.policy": ("infra.policy", "infra.names", "infra.seal_keys"),
     **{
         f"infra.{room}": (*INFRA_SHARED, f"infra.{room}", *more)
         for room, more in {

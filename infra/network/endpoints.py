@@ -11,6 +11,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.names import Names
+from infra.seal_keys import secret_arn
 from infra.settings import Deployment
 from infra.target_settings import AgentCore, Ec2, Eks, Fargate
 
@@ -42,8 +43,8 @@ def endpoints(
 
 
 def interface_services(settings: Deployment) -> list[str]:
-    """The services by the last part of their endpoint's name. Nothing calls KMS or STS by itself."""
-    services = {"logs", *_of_adapter(settings)}
+    """The services by the last part of their endpoint's name. KMS is called for wrapped seal keys alone."""
+    services = {"logs", *_of_adapter(settings), *_of_seal_keys(settings)}
     if settings.customization.job_in_vpc:
         services |= {"lambda" if settings.queued else "bedrock-agentcore", MLFLOW}
     return sorted(services)
@@ -65,6 +66,15 @@ def _of_adapter(settings: Deployment) -> tuple[str, ...]:
             return PULL if target.network_mode == "vpc" and target.artifact == "container" else ()
         case _:
             assert_never(target)
+
+
+def _of_seal_keys(settings: Deployment) -> tuple[str, ...]:
+    """Read once at the start of a worker: where there is a way out by IPv4, that will do."""
+    place, target = settings.adapter.seal_keys, settings.target
+    outside = isinstance(target, AgentCore) and target.network_mode != "vpc"
+    if place is None or outside or settings.network.egress == "nat":
+        return ()
+    return ("secretsmanager",) if secret_arn(place) is not None else ("kms",)
 
 
 def _group(

@@ -15,6 +15,8 @@ from infra.observability.series import Series
 from infra.settings import Deployment
 
 MINUTE = 60
+TEN_SECONDS = 10
+"""The shortest period; its metric must be published to the second."""
 DAY = 24 * 60 * MINUTE
 
 
@@ -34,8 +36,9 @@ class Alarm:
     """The period that is judged."""
     periods: int = 1
     """Periods in a row that must be above the threshold."""
-    silence: Literal["fine", "trouble"] = "fine"
-    """What it means that there is no figure: `trouble` if a figure is published every minute."""
+    silence: Literal["fine", "trouble", "nothing"] = "fine"
+    """What it means that there is no figure: `trouble` if one is published every period, `nothing` if the
+    alarm should stay as it is until the next one."""
 
     @property
     def runbook(self) -> str:
@@ -47,7 +50,7 @@ class Alarm:
         return f"{base}/{self.runbook}" if base else self.runbook
 
 
-MISSING = {"fine": "notBreaching", "trouble": "breaching"}
+MISSING = {"fine": "notBreaching", "trouble": "breaching", "nothing": "ignore"}
 
 
 def build(scope: Construct, alarm: Alarm, names: Names) -> cloudwatch.CfnAlarm:

@@ -5,10 +5,9 @@ apart from a single rollout (a refusal, a dead letter, a disagreement) needs no 
 """
 
 from infra.names import Names
-from infra.observability.alarm import DAY, Alarm
+from infra.observability.alarm import DAY, MINUTE, TEN_SECONDS, Alarm
 from infra.observability.series import deployment, forwarder, queue, refusals, rollouts
 from infra.settings import Deployment
-from infra.target_settings import AgentCore
 
 QUARTER = 15 * 60
 FIVE_MINUTES = 5 * 60
@@ -70,20 +69,25 @@ def _queue(names: Names) -> list[Alarm]:
             says=f"A rollout is not finished after {names.settings.oldest_message_seconds} s, "
             f"waiting and playing together; its budget is {names.settings.adapter.budget_seconds} s.",
         ),
-        Alarm(
-            id="work-waiting",
-            series=deployment(names, "WaitingWithoutWorker"),
-            statistic="Maximum",
-            threshold=0,
-            periods=1 if _keeps_a_worker(names.settings) else COLD_START_MINUTES,
-            silence="trouble",
-            says="Rollouts wait, and no worker has one in hand; or the gauges are silent.",
-        ),
+        _work_waiting(names),
     ]
 
 
-def _keeps_a_worker(settings: Deployment) -> bool:
-    return not isinstance(settings.target, AgentCore) and settings.target.workers.min > 0
+def _work_waiting(names: Names) -> Alarm:
+    """Quick gauges leave some periods without a figure; their silence raises reward-variance-gone instead."""
+    settings = names.settings
+    quick = settings.quick_gauges
+    return Alarm(
+        id="work-waiting",
+        series=deployment(names, "WaitingWithoutWorker"),
+        statistic="Maximum",
+        threshold=0,
+        seconds=TEN_SECONDS if quick else MINUTE,
+        periods=1 if settings.keeps_a_worker else COLD_START_MINUTES,
+        silence="nothing" if quick else "trouble",
+        says="Rollouts wait, and no worker has one in hand"
+        + ("." if quick else "; or the gauges are silent."),
+    )
 
 
 def _rollouts(names: Names) -> list[Alarm]:

@@ -1,5 +1,6 @@
-"""The two functions that look once a minute, because nothing tells of what they look for."""
+"""The two functions that are woken once a minute, because nothing tells of what they look for."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from infra.policy.statements import allow, key_use
 from infra.settings import Deployment
 
 JOB_WATCHER, GAUGES = "job-watcher", "gauges"
+QUICK_LOOKS = 3
+"""At the queue in one tick, 20 s apart (lambda/gauges): the last one and its second look end after 51 s."""
 TIMEOUT_SECONDS = 55
 """Less than the minute between two ticks, so that they never overlap."""
 
@@ -46,6 +49,7 @@ def gauges(scope: Construct, *, settings: Deployment, key: kms.IKey, root: Path)
         description="Publishes figures that no single metric holds: work without a worker, flat rewards",
         environment=environment,
         statements=statements,
+        tick={"looks": QUICK_LOOKS} if settings.quick_gauges else None,
         wildcards={
             "*": "CloudWatch's metric actions take no resource. Reading yields figures and no data; writing "
             "is bound to the deployment's namespace by a condition."
@@ -99,6 +103,7 @@ def _watcher(
     environment: Mapping[str, str],
     statements: Sequence[iam.PolicyStatement],
     wildcards: Mapping[str, str],
+    tick: Mapping[str, int] | None = None,
 ) -> lambda_.Function:
     """A function with a tick a minute. A tick that cannot be delivered in time is worth nothing later."""
     names = Names(settings)
@@ -116,7 +121,7 @@ def _watcher(
         invoked=SCHEDULED,
     )
     rule = f"{names.function(noun)}-every-minute"
-    tick = events.CfnRule(
+    every_minute = events.CfnRule(
         scope,
         f"{noun}-tick",
         name=rule,
@@ -126,13 +131,14 @@ def _watcher(
             events.CfnRule.TargetProperty(
                 id="function",
                 arn=made.function_arn,
+                input=json.dumps(tick) if tick else None,
                 retry_policy=events.CfnRule.RetryPolicyProperty(
                     maximum_retry_attempts=0, maximum_event_age_in_seconds=60
                 ),
             )
         ],
     )
-    acknowledge(tick, SCHEDULED.no_dead_letters, (SERVERLESS, "EventBusDLQ"))
+    acknowledge(every_minute, SCHEDULED.no_dead_letters, (SERVERLESS, "EventBusDLQ"))
     made.add_permission(
         "Tick",
         principal=iam.ServicePrincipal("events.amazonaws.com"),

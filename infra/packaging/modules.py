@@ -11,6 +11,8 @@ from pathlib import Path
 from infra.packaging.errors import PackagingError
 
 ROOM = "adapters"
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""The fields of a statement that hold statements, or what holds statements in turn."""
 
 
 def needed(root: Path, modules: Iterable[str], imports: Iterable[str] = ()) -> set[Path]:
@@ -37,13 +39,23 @@ def needed(root: Path, modules: Iterable[str], imports: Iterable[str] = ()) -> s
 
 def imported(path: Path) -> Iterator[str]:
     """The names within the room that a file imports; a member counts as a name of its own."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+    for node in _statements(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         yield from (name for name in names if name.split(".")[0] == ROOM)
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """All of a module's, at every depth. Not `ast.walk`: most nodes are expressions, which import nothing."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for block in BLOCKS:
+            waiting += getattr(node, block, ())
 
 
 def _with_parents(root: Path, name: str) -> list[Path]:

@@ -4,9 +4,12 @@ from aws_cdk import aws_iam as iam
 
 from infra.names import Names
 from infra.policy.statements import allow, key_use, objects
+from infra.seal_keys import secret_arn
 
 TRANSCRIPTS = "transcripts/"
 """Where an adapter archives them (adapters/runtime/archive.py)."""
+SEAL_CONTEXT = "mtrl:seal-key"
+"""The encryption context of a wrapped key (adapters/runtime/seal_keys.py)."""
 RUNTIME_CALLS = ("Sample", "SampleWithResponseStream", "CompleteRollout", "UpdateReward")
 
 
@@ -19,7 +22,26 @@ def adapter_statements(names: Names, key_arn: str) -> list[iam.PolicyStatement]:
         key_use("JobKey", key_arn, names, ["sagemaker"], ["Decrypt", "GenerateDataKey"]),
         objects("Archive", ["PutObject"], names, "transcripts", TRANSCRIPTS),
         key_use("ArchiveKey", key_arn, names, ["s3"], ["Decrypt", "GenerateDataKey"]),
+        *_seal_keys(names),
     ]
+
+
+def _seal_keys(names: Names) -> list[iam.PolicyStatement]:
+    """The one secret, or the one key, that opens sealed data sets; nothing where none is named."""
+    place, key = names.settings.adapter.seal_keys, names.settings.adapter.seal_key_arn
+    secret = secret_arn(place)
+    if secret is None:
+        # Only what was wrapped as a key of the ring: KMS checks the context, and this that there is one.
+        wrapped = {f"kms:EncryptionContext:{SEAL_CONTEXT}": "false"}
+        return [allow("SealKeys", ["kms:Decrypt"], [key], Null=wrapped)] if key is not None else []
+    read = allow("SealKeys", ["secretsmanager:GetSecretValue"], [secret])
+    if key is None:
+        return [read]
+    through = {
+        "kms:ViaService": f"secretsmanager.{names.settings.region}.amazonaws.com",
+        "kms:EncryptionContext:SecretARN": secret,
+    }
+    return [read, allow("SealKeysKey", ["kms:Decrypt"], [key], StringEquals=through)]
 
 
 def adapter_wildcards(names: Names) -> dict[str, str]:

@@ -29,6 +29,8 @@ def common(settings: Deployment) -> dict[str, str]:
     }
     if adapter.context_tokens is not None:
         found["MTRL_CONTEXT_TOKENS"] = str(adapter.context_tokens)
+    if adapter.seal_keys is not None:
+        found["MTRL_SEAL_KEYS"] = adapter.seal_keys
     return found | adapter.variables
 
 

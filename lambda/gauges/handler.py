@@ -1,4 +1,4 @@
-"""The gauges: two figures that no single metric of the deployment holds, published once a minute.
+"""The gauges: two figures that no single metric of the deployment holds, published at least once a minute.
 
     WaitingWithoutWorker   messages that wait on the queue while none is in flight (queue targets only)
     FlatRewards            rollouts of the last 15 minutes, if there are enough and all got the same reward
@@ -8,8 +8,12 @@ metrics of a queue that nothing has touched for six hours, and takes up to 15 mi
 when the first rollout of a job arrives: reading the queue's attributes has no such gap. And rewards must be
 judged over a least number of rollouts, or two easy tasks would look like a collapse.
 
+The tick says how often to look at the queue: {"looks": 3} is at once and after 20 and 40 s, so that waiting
+work is seen long before the next tick. Without it, and by hand, it is one look.
+
 Each figure is published on every tick, 0 if all is well, so that silence means a broken gauge. They are put
-by PutMetricData, not as log lines, because an alarm waits for them.
+by PutMetricData, not as log lines, because an alarm waits for them; WaitingWithoutWorker to the second,
+because that alarm judges every 10 s.
 
 Environment variables:
     MTRL_METRICS_NAMESPACE   where the adapter's metrics are and the gauges go (required)
@@ -29,6 +33,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+LOOK_SECONDS = 20.0
+"""Between two looks of one tick."""
 SECOND_LOOK_SECONDS = 10.0
 """Between two looks at a queue whose messages seem abandoned: an idle worker takes one within a second."""
 WINDOW = timedelta(minutes=15)
@@ -42,15 +48,25 @@ _clients: dict[str, Any] = {}
 
 
 def handler(event: Any, context: object) -> dict[str, float]:
-    """Publish what can be told now; the figures are also the answer."""
+    """Publish what can be told now; the last figures are also the answer."""
     figures: dict[str, float] = {}
     queue = os.environ.get("MTRL_QUEUE_URL")
     if queue:
-        figures["WaitingWithoutWorker"] = _waiting_without_worker(queue)
-        _publish("WaitingWithoutWorker", figures["WaitingWithoutWorker"])
+        figures["WaitingWithoutWorker"] = _watch(queue, int(event.get("looks", 1)))
     figures["FlatRewards"] = _flat_rewards()
-    _publish("FlatRewards", figures["FlatRewards"])
+    _publish("FlatRewards", figures["FlatRewards"], resolution=60)
     return figures
+
+
+def _watch(queue: str, looks: int) -> float:
+    """Look at even intervals, and publish each figure as soon as it is known."""
+    began = time.monotonic()
+    waiting = 0.0
+    for look in range(looks):
+        time.sleep(max(0.0, began + look * LOOK_SECONDS - time.monotonic()))
+        waiting = _waiting_without_worker(queue)
+        _publish("WaitingWithoutWorker", waiting, resolution=1)
+    return waiting
 
 
 def _waiting_without_worker(queue: str) -> float:
@@ -89,7 +105,7 @@ def _flat_rewards() -> float:
     return float(count) if highest - lowest < SAME else 0.0
 
 
-def _publish(name: str, value: float) -> None:
+def _publish(name: str, value: float, *, resolution: int) -> None:
     _client("cloudwatch").put_metric_data(
         Namespace=os.environ["MTRL_METRICS_NAMESPACE"],
         MetricData=[
@@ -98,6 +114,7 @@ def _publish(name: str, value: float) -> None:
                 "Dimensions": [{"Name": "Deployment", "Value": os.environ["MTRL_DEPLOYMENT"]}],
                 "Value": value,
                 "Unit": "None",
+                "StorageResolution": resolution,
             }
         ],
     )

@@ -1,14 +1,16 @@
 """What the observability tests share: a deployment, and a line as its adapter writes it."""
 
+import importlib.util
 import io
 import json
+from types import ModuleType
 from typing import Any
 
 from adapters.contract import Outcome, Reward, RolloutRequest, Score, StopReason, Transcript
 from adapters.runtime.telemetry import RolloutLine, Telemetry
 from infra.settings import Deployment
 from tests.aws import REGION
-from tests.infra.conftest import ACCOUNT
+from tests.infra.conftest import ACCOUNT, ROOT
 
 NAME = "mtrl-dev-sop"
 TOPIC = f"arn:aws:sns:us-west-2:{ACCOUNT}:{NAME}-notices"
@@ -28,6 +30,16 @@ def deployment(target: str = "fargate", workers: int = 1, **observability: Any) 
             "observability": observability,
         }
     )
+
+
+def load(noun: str) -> ModuleType:
+    """The handler of a function, by its path."""
+    spec = importlib.util.spec_from_file_location(f"{noun}_handler", ROOT / f"lambda/{noun}/handler.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def rollout_line() -> dict[str, Any]:

@@ -9,9 +9,10 @@ import pytest
 
 from infra.observability.alarm import Alarm
 from infra.observability.alarms import alarms
+from infra.observability.watchers import TIMEOUT_SECONDS
 from infra.settings import Deployment
 from tests.infra.conftest import ACCOUNT, ROOT, Template, Templates, resources
-from tests.infra.observability_kit import NAME, TOPIC, deployment, rollout_line
+from tests.infra.observability_kit import NAME, TOPIC, deployment, load, rollout_line
 
 OF_QUEUE_TARGETS = {
     "forwarder-errors",
@@ -90,6 +91,39 @@ def test_a_page_can_be_a_link() -> None:
 def test_where_no_worker_is_kept_the_alarm_waits_for_the_first_one() -> None:
     assert table(deployment(workers=1))["work-waiting"].periods == 1
     assert table(deployment(workers=0))["work-waiting"].periods == 4
+
+
+def tick_input(template: Template, noun: str) -> dict[str, int]:
+    """What the rule of a function hands it once a minute."""
+    (rule,) = [
+        each["Properties"]
+        for each in resources(template, "AWS::Events::Rule")
+        if each["Properties"]["Name"] == f"{NAME}-{noun}-every-minute"
+    ]
+    found: dict[str, int] = json.loads(rule["Targets"][0].get("Input", "{}"))
+    return found
+
+
+def test_work_without_a_worker_is_noticed_within_a_minute(synthesized: Synthesized) -> None:
+    """The longest way: a look just missed it, the second look confirms it, and two periods of the alarm."""
+    gauges, template = load("gauges"), synthesized("dev", "fargate")["observability"]
+    looks = tick_input(template, "gauges")["looks"]
+    alarm = of_template(template)["work-waiting"]
+    gap = max(gauges.LOOK_SECONDS, 60 - (looks - 1) * gauges.LOOK_SECONDS)
+    assert gap + gauges.SECOND_LOOK_SECONDS + 2 * alarm["Period"] < 60
+    assert (looks - 1) * gauges.LOOK_SECONDS + gauges.SECOND_LOOK_SECONDS < TIMEOUT_SECONDS
+    assert alarm["TreatMissingData"] == "ignore", "most periods have no figure, which is no news"
+    watched = table(deployment())
+    assert watched["reward-variance-gone"].silence == "trouble", "silent gauges are told of by this one"
+
+
+@pytest.mark.parametrize(("workers", "quick"), [(1, False), (0, True)])
+def test_slow_gauges_look_once_a_minute(workers: int, quick: bool) -> None:
+    settings = deployment(workers=workers, quick_gauges=quick)
+    alarm = table(settings)["work-waiting"]
+    assert not settings.quick_gauges
+    assert (alarm.seconds, alarm.silence) == (60, "trouble")
+    assert "gauges are silent" in alarm.says
 
 
 def published(template: Template) -> set[tuple[str, str, tuple[tuple[str, str], ...]]]:
@@ -187,12 +221,11 @@ def test_only_its_own_rule_may_start_a_watcher(synthesized: Synthesized, noun: s
 
 
 def test_a_watcher_that_falls_silent_raises_an_alarm(synthesized: Synthesized) -> None:
-    for target, wanted in (
-        ("fargate", {"work-waiting", "reward-variance-gone", "job-stalled"}),
-        ("agentcore", {"reward-variance-gone", "job-stalled"}),
-    ):
+    """One alarm for each of the two: gauges that cannot see the queue publish no FlatRewards either."""
+    for target in ("fargate", "agentcore"):
         found = of_template(synthesized("dev", target)["observability"])
-        assert {name for name, each in found.items() if each["TreatMissingData"] == "breaching"} == wanted
+        loud = {name for name, each in found.items() if each["TreatMissingData"] == "breaching"}
+        assert loud == {"reward-variance-gone", "job-stalled"}
 
 
 def test_the_stack_imports_nothing_but_the_key(synthesized: Synthesized) -> None:

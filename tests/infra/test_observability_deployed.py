@@ -1,33 +1,24 @@
 """The observability stack as it works: deployed on the emulator, from the assembly as it is."""
 
-import importlib.util
 import io
 import json
 import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 
 from tests.aws import REGION, ministack
-from tests.infra.conftest import ACCOUNT, ROOT, Assemblies
-from tests.infra.observability_kit import NAME, TOPIC, rollout_line
+from tests.infra.conftest import ACCOUNT, Assemblies
+from tests.infra.observability_kit import NAME, TOPIC, load, rollout_line
 
 STACKS = ("foundation", "intake", "observability")
-
-
-def load(noun: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{noun}_handler", ROOT / f"lambda/{noun}/handler.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Emulator:
@@ -189,6 +180,58 @@ def test_rewards_are_flat_if_enough_of_them_are_the_same(
     data = [{"MetricName": "Reward", "Dimensions": dimensions, "Value": value} for value in rewards]
     cloudwatch.put_metric_data(Namespace=f"flat-{len(rewards)}", MetricData=data)
     assert gauges.handler({}, None) == {"FlatRewards": flat}
+
+
+def test_a_tick_looks_again_for_what_came_after_its_first_look(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqs, cloudwatch = emulator.client("sqs"), emulator.client("cloudwatch")
+    queue = sqs.create_queue(QueueName="late")["QueueUrl"]
+    monkeypatch.setenv("MTRL_METRICS_NAMESPACE", "late")
+    monkeypatch.setenv("MTRL_DEPLOYMENT", NAME)
+    monkeypatch.setenv("MTRL_ENVIRONMENT", "sop")
+    monkeypatch.setenv("MTRL_QUEUE_URL", queue)
+    gauges = load("gauges")
+    gauges._clients |= {"sqs": sqs, "cloudwatch": cloudwatch}
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        """Work comes in the first wait between two looks; nobody has time for the waits themselves."""
+        if seconds > gauges.SECOND_LOOK_SECONDS and not waits:
+            sqs.send_message(QueueUrl=queue, MessageBody="{}")
+        if seconds:
+            waits.append(seconds)
+
+    monkeypatch.setattr(gauges, "time", SimpleNamespace(sleep=wait, monotonic=time.monotonic))
+    assert gauges.handler({"looks": 3}, None)["WaitingWithoutWorker"] == 1
+    assert 10 < waits[0] <= 20, "the second look of the tick is 20 s after the first"
+    now = datetime.now(UTC)
+    (found,) = cloudwatch.get_metric_statistics(
+        Namespace="late",
+        MetricName="WaitingWithoutWorker",
+        Dimensions=[{"Name": "Deployment", "Value": NAME}],
+        StartTime=now - timedelta(minutes=5),
+        EndTime=now + timedelta(minutes=1),
+        Period=600,
+        Statistics=["SampleCount", "Sum"],
+    )["Datapoints"]
+    assert (found["SampleCount"], found["Sum"]) == (3, 2), "each look is published as soon as it is made"
+
+
+def test_gauges_that_cannot_see_the_queue_fall_silent_altogether(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alarm takes the silence of FlatRewards for trouble, and that of the queue's figure for nothing."""
+    monkeypatch.setenv("MTRL_METRICS_NAMESPACE", "blind")
+    monkeypatch.setenv("MTRL_DEPLOYMENT", NAME)
+    monkeypatch.setenv("MTRL_ENVIRONMENT", "sop")
+    monkeypatch.setenv("MTRL_QUEUE_URL", f"https://sqs.us-west-2.amazonaws.com/{ACCOUNT}/missing")
+    gauges = load("gauges")
+    sqs, cloudwatch = emulator.client("sqs"), emulator.client("cloudwatch")
+    gauges._clients |= {"sqs": sqs, "cloudwatch": cloudwatch}
+    with pytest.raises(sqs.exceptions.QueueDoesNotExist):
+        gauges.handler({"looks": 3}, None)
+    assert cloudwatch.list_metrics(Namespace="blind")["Metrics"] == []
 
 
 def test_a_message_that_a_worker_takes_at_once_is_not_waiting(
