@@ -196,6 +196,7 @@ class Adapter(Settings):
     max_attempts: int = Field(default=5, ge=1, le=100)
     """Claims of one rollout after which it is buried in the dead-letter queue."""
     on_crash: Literal["fail", "leave", "resume"] = "fail"
+    """A rollout whose worker died is sealed `failed`, left to the service, or resumed from its log."""
     context_tokens: int | None = Field(default=None, ge=512)
     """The context of the base model: checked at start against turns x tokens, if given."""
     seal_keys: str | None = None

@@ -10,7 +10,6 @@ import contextlib
 import io
 import itertools
 import random
-import selectors
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -33,32 +32,13 @@ from adapters.runtime.rollout import Busy, HandedBack, Poisoned, Rollouts
 from adapters.runtime.telemetry import Telemetry
 from tests.runtime.dynamo_kit import Item, Request, Table
 from tests.runtime.kit import BASE, OpenAuthorizer, request
+from tests.runtime.virtual_time import VirtualLoop
 
 T = TypeVar("T")
 TURNS, SAMPLE_TIMEOUT, SKEW = 4, 20.0, 6.0
 LEASE = 2 * SAMPLE_TIMEOUT + 30
 HIDDEN, REST, HORIZON = 120.0, 15.0, 6000.0
 WALL = 1e9
-
-
-class Jump(selectors.SelectSelector):
-    """Nothing to wait for but time: so time jumps."""
-
-    now = 1e4
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        assert timeout is not None, "everything waits for ever"
-        self.now += max(0.0, timeout)
-        return []
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self.jump = Jump()
-        super().__init__(self.jump)
-
-    def time(self) -> float:
-        return self.jump.now
 
 
 @dataclass
