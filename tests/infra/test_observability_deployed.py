@@ -192,7 +192,7 @@ def test_a_tick_looks_again_for_what_came_after_its_first_look(
     monkeypatch.setenv("MTRL_ENVIRONMENT", "sop")
     monkeypatch.setenv("MTRL_QUEUE_URL", queue)
     gauges = load("gauges")
-    gauges._clients |= {"sqs": sqs, "cloudwatch": cloudwatch}
+    gauges._clients.update(sqs=sqs, cloudwatch=cloudwatch)
     waits: list[float] = []
 
     def wait(seconds: float) -> None:
@@ -228,7 +228,7 @@ def test_gauges_that_cannot_see_the_queue_fall_silent_altogether(
     monkeypatch.setenv("MTRL_QUEUE_URL", f"https://sqs.us-west-2.amazonaws.com/{ACCOUNT}/missing")
     gauges = load("gauges")
     sqs, cloudwatch = emulator.client("sqs"), emulator.client("cloudwatch")
-    gauges._clients |= {"sqs": sqs, "cloudwatch": cloudwatch}
+    gauges._clients.update(sqs=sqs, cloudwatch=cloudwatch)
     with pytest.raises(sqs.exceptions.QueueDoesNotExist):
         gauges.handler({"looks": 3}, None)
     assert cloudwatch.list_metrics(Namespace="blind")["Metrics"] == []
