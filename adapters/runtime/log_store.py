@@ -8,7 +8,9 @@ claim is noticed. Stored logs are deleted by the bucket's lifecycle, not by us.
 
 import asyncio
 import hashlib
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +25,8 @@ from adapters.runtime.telemetry import Telemetry
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 2, 3, 2
 STORE_SECONDS = ATTEMPTS * (CONNECT_SECONDS + READ_SECONDS) + 1.0
 """What one put may take: the lease must outlast it, or a stale worker could write over its successor."""
+RETRY_SECONDS = 2.0
+"""Between two attempts to store the log of a rollout that is to be handed over."""
 THREADS = 32
 MISSING = ("NoSuchKey", "AccessDenied")
 """Who may not list a bucket is denied an object that is not there. The ledger knows if there must be one."""
@@ -167,14 +171,24 @@ class LogKeeper:
         if self._keeping.every_turn:
             await self._keep()
 
-    async def leave(self) -> bool:
-        """Store what the next claim needs; False if it could not go on, so this one must finish."""
+    async def leave(self, time_is_up: asyncio.Event, deadline: float) -> bool:
+        """Store what the next claim needs; False if it could not go on, so this one must finish.
+
+        A storage that is down is tried again, until `time_is_up` or the episode's deadline: a rollout that
+        must finish now is graded in the middle of its episode.
+        """
         if not self.log.begun:
             return True
         if not self.resumable or (self.log.samples and self.in_too_much_doubt):
             return False
-        self.logged = await self._keep()
-        return self.logged
+        while not await self._keep():
+            left = min(RETRY_SECONDS, deadline - time.monotonic())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(time_is_up.wait(), max(0.0, left))
+            if time_is_up.is_set() or left <= 0:
+                return False
+        self.logged = True
+        return True
 
     async def _keep(self) -> bool:
         """Store the log. A failure costs no rollout: a crash would find the log stale, by the ledger."""

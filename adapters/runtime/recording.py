@@ -7,6 +7,7 @@ loop, the budget holds for any loop, and a loop that raises leaves behind what h
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -245,6 +246,7 @@ class RecordedEpisode:
         # Not asyncio.timeout: a tool that swallows the cancellation would hold the rollout for ever.
         task.cancel()
         await asyncio.wait({task}, timeout=TOOL_CLEANUP_SECONDS)
+        _replace_threads()
         if time.monotonic() >= self._budget.deadline:
             raise EpisodeOver(StopReason.WALL_CLOCK)
         return ToolResult(_error_text(f"{name} did not answer within {seconds:g} s."), is_error=True)
@@ -267,6 +269,14 @@ class RecordedEpisode:
 def _validator(schema: bytes) -> Any:
     """Compiled once a schema and process: episodes come and go, their tools stay."""
     return jsonschema_rs.validator_for(orjson.loads(schema) or {"type": "object"})
+
+
+def _replace_threads() -> None:
+    """A tool that was left behind may hold one of the loop's few threads for ever.
+
+    Credentials, names of hosts and other rollouts' tools need threads too, so they get new ones.
+    """
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
 
 
 def _looked_at(task: "asyncio.Task[ToolResult]") -> None:

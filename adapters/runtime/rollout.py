@@ -240,7 +240,7 @@ class Rollouts:
         reason = episode if isinstance(episode, StopReason) else await self._sample(run, episode)
         run.transcript.stop_reason = reason
         handing_over = reason is StopReason.DRAINED and self._cutting.handing_over.is_set()
-        if handing_over and await run.keeper.leave():
+        if handing_over and await run.keeper.leave(self._cutting.draining, run.deadline):
             raise HandedBack(run.request.rollout_id)
         if not isinstance(episode, StopReason):
             self._grade(run, episode)

@@ -70,8 +70,9 @@ class Record:
 class Guard(Protocol):
     """Looks at a call before it is passed on."""
 
-    turned_away: set[str]
-    """Trajectories with a call that was refused."""
+    @property
+    def turned_away(self) -> set[str]:
+        """Trajectories with a call that was refused."""
 
     def refuses(self, call: Call, authorization: str | None) -> bool: ...
 

@@ -3,6 +3,8 @@
 import asyncio
 import random
 from base64 import b64encode
+from collections.abc import Callable
+from itertools import count
 
 import aiohttp
 from botocore.auth import SigV4Auth
@@ -94,17 +96,39 @@ async def test_an_aws_call_with_a_dead_key_is_refused_and_counted() -> None:
         assert (relay.expired, len(target.bodies)) == (1, 1)
 
 
-def test_one_call_of_each_chosen_trajectory_is_refused_once() -> None:
-    def refused(guard: RejectOnce, name: str) -> list[tuple[str, int]]:
-        calls = [Call(name, "sample", (0, 1), 0.0, turn=turn) for turn in range(5) for _ in range(2)]
-        calls += [Call(name, operation, (0, 1), 0.0) for operation in ("complete", "reward") * 2]
-        return [(call.operation, call.turn) for call in calls if guard.refuses(call, None)]
+def refused(name: str, share: float, tokens: Callable[[int], str]) -> list[tuple[str, int]]:
+    """What is refused of an episode; `tokens` gives the token after so many refusals."""
+    now = count(0.0, 1.0)
+    guard = RejectOnce(share, 5, clock=lambda: next(now))
+    guard.refuses(Call("another", "sample", (0, 1), 0.0), tokens(0))
+    guard.refuses(Call("another", "sample", (0, 1), 0.0), tokens(0))
+    told: list[tuple[str, int]] = []
+    calls = [Call(name, "sample", (0, 1), 0.0, turn=turn) for turn in range(5) for _ in range(2)]
+    calls += [Call(name, operation, (0, 1), 0.0) for operation in ("complete", "reward") for _ in range(2)]
+    for each in calls:
+        if guard.refuses(each, tokens(len(told))):
+            told.append((each.operation, each.turn))
+    assert guard.turned_away - {"another"} == ({name} if told else set())
+    return told
 
+
+def test_one_call_of_each_chosen_trajectory_is_refused_once() -> None:
     seen = set()
     for name in map(str, range(100)):
-        (once,) = refused(RejectOnce(1.0, 5), name)
+        (once,) = refused(name, 1.0, str)
         seen.add(once)
     assert seen == {("sample", turn) for turn in range(1, 5)} | {("complete", 0), ("reward", 0)}
-    assert not refused(RejectOnce(0.0, 5), "any")
-    half = RejectOnce(0.5, 5)
-    assert 20 < sum(bool(refused(half, str(n))) for n in range(100)) < 80
+    assert not refused("any", 0.0, str)
+    assert 20 < sum(bool(refused(str(n), 0.5, str)) for n in range(100)) < 80
+
+
+def test_the_same_token_is_refused_again() -> None:
+    for name in map(str, range(20)):
+        assert len(refused(name, 1.0, lambda _: "same")) > 1
+
+
+def test_a_token_that_was_just_made_is_spared() -> None:
+    guard = RejectOnce(1.0, 5, clock=lambda: 0.0)
+    calls = [Call("t", "sample", (0, 1), 0.0, turn=turn) for turn in range(5)]
+    calls += [Call("t", operation, (0, 1), 0.0) for operation in ("complete", "reward")]
+    assert not any(guard.refuses(each, "new") for each in calls)

@@ -199,20 +199,16 @@ async def test_without_a_sample_any_rollout_is_handed_back(two: Two) -> None:
     assert two.service.count("sample") == 3
 
 
-@pytest.mark.parametrize("reason", ["replay", "store"])
-async def test_what_cannot_be_resumed_is_finished_inside_the_grace(two: Two, reason: str) -> None:
+async def test_what_cannot_be_resumed_is_finished_inside_the_grace(two: Two) -> None:
     gate = Gate(1)
-    two.logs.refuses_puts = reason == "store"
 
     async def open_later(own: Adapter, running: "asyncio.Task[Any]") -> None:
         own.rollouts.hand_over()
         await asyncio.wait({running}, timeout=0.2)
         gate.opened.set()
 
-    what = environment(gate, replay="none" if reason == "replay" else "reexecute")
-    result = await two.first(what, gate.reached.wait(), open_later)
-    # An unreachable store shows only when the rollout was cut already: the reward so far.
-    assert result.stop_reason == ("answered" if reason == "replay" else "drained")
+    result = await two.first(environment(gate, replay="none"), gate.reached.wait(), open_later)
+    assert result.stop_reason == "answered"
     assert (result.sealed, result.rewards) == ("ready", (0.5,))
 
 
@@ -314,6 +310,43 @@ async def test_a_store_that_is_down_costs_a_rollout_nothing(two: Two) -> None:
     gate.opened.set()
     result = await two.first(environment(gate), gate.reached.wait(), lambda *_: asyncio.sleep(0), **RESUME)
     assert (result.stop_reason, result.turns) == (StopReason.ANSWERED, 3)
+
+
+async def test_a_store_that_comes_back_in_time_gets_the_log(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.runtime.log_store.RETRY_SECONDS", 0.01)
+
+    async def back_after_a_while(own: Any, running: asyncio.Task[Any]) -> None:
+        await handed_over(own, running)
+        await asyncio.sleep(0.2)
+        assert not running.done(), "it waits for the store"
+        two.logs.refuses_puts = False
+
+    gate = Gate(2)
+    two.logs.refuses_puts = True
+    result = await two.first(environment(gate), gate.reached.wait(), back_after_a_while)
+    assert isinstance(result, HandedBack)
+    assert (await two.second(environment())).turns == 3
+    assert two.service.count("sample") == 3
+
+
+@pytest.mark.parametrize("budget", [{}, {"budget": 2.0, "margin": 0.5}])
+async def test_a_store_that_stays_down_is_not_waited_for_beyond_the_drain_or_the_deadline(
+    two: Two, monkeypatch: pytest.MonkeyPatch, budget: dict[str, float]
+) -> None:
+    monkeypatch.setattr("adapters.runtime.log_store.RETRY_SECONDS", 60.0)
+
+    async def stays_away(own: Any, running: asyncio.Task[Any]) -> None:
+        await handed_over(own, running)
+        if not budget:
+            await asyncio.sleep(0.2)
+            own.rollouts.drain()
+
+    gate = Gate(2)
+    two.logs.refuses_puts = True
+    result = await two.first(environment(gate), gate.reached.wait(), stays_away, **budget)
+    assert (result.sealed, result.turns) == ("ready", 2)
 
 
 async def test_a_log_that_cannot_be_read_now_is_waited_for(two: Two) -> None:

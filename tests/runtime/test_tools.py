@@ -1,11 +1,15 @@
 """Tool calls: validated, bounded, cut, capped; what is wrong with them goes back to the policy."""
 
+import asyncio
 import json
+import os
+import threading
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from adapters.contract import Budget, EpisodeView, Policy, StopReason, ToolCall
+from adapters.contract import Budget, EpisodeView, Policy, StopReason, ToolCall, ToolResult
 from adapters.runtime.fakes import (
     FakeEnvironment,
     FakeJobRuntime,
@@ -127,3 +131,21 @@ async def test_a_loop_may_look_something_up_before_it_samples(service: FakeJobRu
     async with adapter(service, loop=Early()) as own:
         outcome = await own.rollouts.run(request())
     assert (outcome.stop_reason, outcome.sealed) == ("answered", "ready")
+
+
+async def test_tools_that_hold_threads_for_ever_leave_some_to_the_others(service: FakeJobRuntime) -> None:
+    let_go = threading.Event()
+    as_many = (os.cpu_count() or 1) + 4  # the threads of a loop
+
+    async def held(_: Mapping[str, Any]) -> ToolResult:
+        await asyncio.to_thread(let_go.wait)
+        return ToolResult("late")
+
+    calls = [tool_call("look", {"key": "a"}) for _ in range(min(32, as_many))]
+    try:
+        found, _, _ = await results(service, *calls, tools={"look": held}, tool_timeout=0.01)
+        assert len(found) == len(calls)
+        async with asyncio.timeout(20):
+            await asyncio.to_thread(lambda: None)
+    finally:
+        let_go.set()
