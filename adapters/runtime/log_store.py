@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from botocore.exceptions import ClientError
 
 from adapters.contract import RolloutError, RolloutRequest
+from adapters.runtime.cutting import Signal
 from adapters.runtime.ledger import UNCOUNTED
 from adapters.runtime.patience import PatientClaim
 from adapters.runtime.rollout_log import LogUnreadable, RolloutLog
@@ -171,7 +172,7 @@ class LogKeeper:
         if self._keeping.every_turn:
             await self._keep()
 
-    async def leave(self, time_is_up: asyncio.Event, deadline: float) -> bool:
+    async def leave(self, time_is_up: Signal, deadline: float) -> bool:
         """Store what the next claim needs; False if it could not go on, so this one must finish.
 
         A storage that is down is tried again, until `time_is_up` or the episode's deadline: a rollout that
