@@ -168,16 +168,17 @@ async def roll_out(field: Field) -> None:
 
 
 def nobody_works(away: float, back: float) -> Injector:
-    """No worker for so long, while the service fills the queue; then all for a while, and none again."""
+    """No worker for so long, while the queue fills; then all for a while. Thrice; ends by itself."""
 
     async def inject(field: Field) -> None:
-        while True:
+        for round_ in range(ROUNDS):
+            if round_:
+                await asyncio.gather(*(worker.stop() for worker in field.workers))
             await asyncio.sleep(away)
             field.strike(0)  # what expires is counted afterwards
             field.gauged.append(await field.gauge())
             await asyncio.gather(*(worker.start() for worker in field.workers))
             await asyncio.sleep(back)
-            await asyncio.gather(*(worker.stop() for worker in field.workers))
 
     return inject
 
