@@ -139,6 +139,7 @@ class LogKeeper:
         self.log = claim.log
         self.logged = False
         """`leave` has stored the log; otherwise there was nothing to store."""
+        self._warned = False
 
     @property
     def resumable(self) -> bool:
@@ -199,13 +200,16 @@ class LogKeeper:
         try:
             await store.put(self._request, self.log.to_bytes(self.claim.epoch))
         except Exception as error:  # noqa: BLE001 - storage may raise anything
-            self._keeping.telemetry.log(
-                "WARNING",
-                "log_not_stored",
-                rollout_id=self._request.rollout_id,
-                error=f"{type(error).__name__}: {error}"[:300],
-            )
+            if not self._warned:  # once an outage, not once an attempt
+                self._keeping.telemetry.log(
+                    "WARNING",
+                    "log_not_stored",
+                    rollout_id=self._request.rollout_id,
+                    error=f"{type(error).__name__}: {error}"[:300],
+                )
+            self._warned = True
             return False
+        self._warned = False
         return True
 
     async def _stored(self) -> RolloutLog:

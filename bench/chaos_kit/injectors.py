@@ -132,10 +132,9 @@ def restarts_while_down(service: str, seconds: float) -> Injector:
             await asyncio.sleep(0)  # it is down from here on
             try:
                 for worker in field.workers:
-                    if not outage.done():
-                        field.strike(worker.in_flight)
-                        await worker.restart(signal.SIGTERM)
-                        await field.interval()
+                    field.strike(worker.in_flight)
+                # All at once: one that waits for the service to come back would keep the next from being hit.
+                await asyncio.gather(*(worker.restart(signal.SIGTERM) for worker in field.workers))
                 await outage
             finally:
                 outage.cancel()
@@ -168,16 +167,17 @@ async def roll_out(field: Field) -> None:
 
 
 def nobody_works(away: float, back: float) -> Injector:
-    """No worker for so long, while the service fills the queue; then all for a while, and none again."""
+    """No worker for so long, while the queue fills; then all for a while. Thrice; ends by itself."""
 
     async def inject(field: Field) -> None:
-        while True:
+        for round_ in range(ROUNDS):
+            if round_:
+                await asyncio.gather(*(worker.stop() for worker in field.workers))
             await asyncio.sleep(away)
             field.strike(0)  # what expires is counted afterwards
             field.gauged.append(await field.gauge())
             await asyncio.gather(*(worker.start() for worker in field.workers))
             await asyncio.sleep(back)
-            await asyncio.gather(*(worker.stop() for worker in field.workers))
 
     return inject
 

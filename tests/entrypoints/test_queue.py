@@ -232,7 +232,7 @@ async def test_a_second_sigterm_exits_at_once_and_says_what_is_uncertain(
     async with FakeJobRuntime() as service:
         service.script("sample", Answer(fault="hang"))
         async with worker(tmp_path, intake, service) as (process, log):
-            intake.send(wire("s1"))
+            intake.send(wire("second-1"))
             await service.arrived("sample")
             process.send_signal(signal.SIGTERM)
             await until(lambda: '"draining"' in said(log), process, log)
@@ -240,7 +240,7 @@ async def test_a_second_sigterm_exits_at_once_and_says_what_is_uncertain(
             assert await asyncio.wait_for(process.wait(), PATIENCE) == 1
         assert service.seals == {}
     (killed,) = [line for line in read_json_lines(log) if line.get("event") == "killed"]
-    assert killed["uncertain_rollouts"] == ["s1"]
+    assert killed["uncertain_rollouts"] == ["second-1"]
     assert intake.left() == 1
 
 
