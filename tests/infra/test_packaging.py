@@ -73,8 +73,8 @@ AROUND: dict[Target, set[str]] = {
     "agentcore": {"main.py", "aiohttp/__init__.py"},
 }
 ENTRYPOINTS: dict[Target, set[str]] = {
-    "container": {"http", "queue", "inbox"},
-    "ec2": {"queue", "inbox"},
+    "container": {"http", "queue", "inbox", "batching"},
+    "ec2": {"queue", "inbox", "batching"},
     "agentcore": {"http"},
 }
 
@@ -90,7 +90,7 @@ def test_nothing_but_what_the_target_needs_is_inside(target: Target, tmp_path: P
     rooms = {name.removeprefix(f"{app}adapters/").split("/")[0] for name in code}
     assert rooms == {"__init__.py", "contract", "runtime", "loops", "entrypoints", "environments"}
     entrypoints = {Path(name).stem for name in code if "/entrypoints/" in f"/{name}"}
-    assert entrypoints == {"__init__", "process", "stopping"} | ENTRYPOINTS[target]
+    assert entrypoints == {"__init__", "process", "sharing", "stopping"} | ENTRYPOINTS[target]
     assert not {
         name for name in names if re.search(r"fake|test_(?!set)|/tests?/|generator|\.pyc|packages/", name)
     }
