@@ -170,7 +170,7 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
         (["--fault", "429=0.6", "--fault", "lost=0.6"], "add up to more than 1"),
         (["--agent", "localhost:8080"], "neither a URL nor ARN=URL"),
         (["--forwarder", "none.py"], "Give the path of a handler.py"),
-        (["--policy", "gpt"], "Accepted: tiny, scripted:FILE, openai:URL"),
+        (["--policy", "gpt"], "Accepted: tiny, tiny:CHECKPOINT, scripted:FILE, openai:URL, bedrock:MODEL"),
         (["--policy", "scripted:none.json"], "Cannot read the script none.json"),
         (["--policy", "scripted:{script}"], "at least one"),
         (["--policy", "openai:host"], "openai:http://host/v1"),
