@@ -84,28 +84,25 @@ class DynamoLedger:
         self._unheard: dict[str, str] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
 
-    async def claim(self, key: str) -> "DynamoClaim | None":
+    async def claim(self, key: str) -> "DynamoClaim | Outcome | None":
         # One id for this claim: two by one process are two, and an answer that was lost is recognized,
         # also by the next try. Such a claim may be as old as the first one, so its lease is in doubt.
         token, unheard = self._unheard.pop(key, ""), True
         if not token:
             token, unheard = uuid.uuid4().hex, False
 
-        def take() -> tuple[float, Hold | None]:
+        def take() -> tuple[float, Hold | Outcome | None]:
             safe_until = self.monotonic() + (0 if unheard else self.terms.lease)
             return safe_until, self.table.take(key, self._owner, token, self.wall_clock(), self.terms)
 
         try:
-            safe_until, hold = await self.off_loop(take)
+            safe_until, taken = await self.off_loop(take)
         except Exception:
             if len(self._unheard) >= UNHEARD:
                 self._unheard.clear()  # what is forgotten here is free again when its lease has run out
             self._unheard[key] = token
             raise
-        return None if hold is None else DynamoClaim(self, hold, safe_until)
-
-    async def finished(self, key: str) -> Outcome | None:
-        return await self.off_loop(lambda: self.table.finished(key))
+        return DynamoClaim(self, taken, safe_until) if isinstance(taken, Hold) else taken
 
     async def off_loop(self, call: Callable[[], T]) -> T:
         """Run a blocking call in a thread. Cancelled, it may still take effect: each write allows for it."""

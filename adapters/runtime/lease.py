@@ -86,8 +86,12 @@ class LeaseTable:
         self._client = client
         self._name = name
 
-    def take(self, key: str, owner: str, token: str, wall: float, terms: Terms) -> Hold | None:
-        """Claim the item if nobody has it, or nobody can still be at work on it."""
+    def take(self, key: str, owner: str, token: str, wall: float, terms: Terms) -> Hold | Outcome | None:
+        """Claim the item if nobody has it, or nobody can still be at work on it.
+
+        Returns:
+            The claim; the outcome of an item that is acknowledged; None while another claim may be at work.
+        """
         try:
             item = self._update(
                 key,
@@ -106,6 +110,8 @@ class LeaseTable:
                 },
             )
         except ConditionFailed as refusal:
+            if "acknowledged" in refusal.item:
+                return _outcome(refusal.item)
             # Our own write, whose answer was lost and which the client repeated, has the token too.
             if _text(refusal.item, "token") != token:
                 return None
@@ -164,18 +170,6 @@ class LeaseTable:
                 ":attempt": hold.attempt - 1,
             },
         )
-
-    def finished(self, key: str) -> Outcome | None:
-        projection = "#acknowledged, #outcome"
-        answer = self._client.get_item(
-            TableName=self._name,
-            Key={"rollout": {"S": key}},
-            ConsistentRead=True,
-            ProjectionExpression=projection,
-            ExpressionAttributeNames=_names(projection),
-        )
-        item = answer.get("Item") or {}
-        return _outcome(item) if "acknowledged" in item else None
 
     def _update(
         self, key: str, update: str, condition: str, values: Mapping[str, str | float | bool]

@@ -92,11 +92,8 @@ class Claim(Protocol):
 
 
 class Ledger(Protocol):
-    async def claim(self, key: str) -> Claim | None:
-        """Claim a rollout, or None while another live claim holds it."""
-
-    async def finished(self, key: str) -> Outcome | None:
-        """The outcome of a rollout that is acknowledged already."""
+    async def claim(self, key: str) -> Claim | Outcome | None:
+        """Claim a rollout; its outcome if that is acknowledged already; None while another claim holds it."""
 
 
 @dataclass(slots=True)
@@ -179,16 +176,15 @@ class MemoryLedger:
         self._entries: dict[str, _Entry] = {}
         self._settled: OrderedDict[str, Outcome] = OrderedDict()
 
-    async def claim(self, key: str) -> MemoryClaim | None:
+    async def claim(self, key: str) -> MemoryClaim | Outcome | None:
+        if key in self._settled:
+            return self._settled[key]
         entry = self._entries.setdefault(key, _Entry())
         if entry.held:
             return None
         entry.held = True
         entry.attempt += 1
         return MemoryClaim(self, key, entry)
-
-    async def finished(self, key: str) -> Outcome | None:
-        return self._settled.get(key)
 
     def settle(self, key: str) -> None:
         """Forget an entry that needs no further work, keeping its outcome for duplicates."""

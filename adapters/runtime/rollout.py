@@ -152,12 +152,11 @@ class Rollouts:
 
     async def _claimed(self, request: RolloutRequest, work: Callable[[Run], Awaitable[Outcome]]) -> Outcome:
         key = key_of(request)
-        finished = await self._ledger.finished(key)
-        if finished is not None:
-            return finished
         taken = await self._ledger.claim(key)
         if taken is None:
             raise Busy(request.rollout_id)
+        if isinstance(taken, Outcome):
+            return taken
         deadline = self._deadline(request)
         claim = PatientClaim(taken, request.rollout_id, deadline, self._settings.margin, self._telemetry)
         keeper = LogKeeper(self._keeping, request, claim)

@@ -37,7 +37,8 @@ def receive(names: Names) -> iam.PolicyStatement:
 
 
 def ledger(names: Names) -> iam.PolicyStatement:
-    return allow("RolloutLedger", ["dynamodb:GetItem", "dynamodb:UpdateItem"], [names.ledger_arn])
+    """Claims, leases and outcomes: one conditional write each; what stands is read from a refusal."""
+    return allow("RolloutLedger", ["dynamodb:UpdateItem"], [names.ledger_arn])
 
 
 def objects(

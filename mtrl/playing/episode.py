@@ -27,7 +27,7 @@ from adapters.contract import (
 from adapters.contract.variables import BY_NAME
 from adapters.loops.tool_loop import ToolLoop
 from adapters.runtime.grading import checked, penalized
-from adapters.runtime.ledger import MemoryLedger
+from adapters.runtime.ledger import MemoryClaim, MemoryLedger
 from adapters.runtime.log_store import LogKeeper, LogKeeping
 from adapters.runtime.patience import PatientClaim
 from adapters.runtime.recording import RecordedEpisode, RecordedPolicy
@@ -137,7 +137,7 @@ async def _sample(
     )
     request = RolloutRequest(played.task.to_prompt(), JOB_ARN, played.task.id or "task", inference=inference)
     claim = await MemoryLedger().claim(request.rollout_id)
-    assert claim is not None  # noqa: S101 - the ledger is new
+    assert isinstance(claim, MemoryClaim)  # noqa: S101 - the ledger is new
     telemetry = Telemetry("mtrl-kit", environment.name, stream=io.StringIO())
     keeping = LogKeeping(None, False, False, 0, telemetry)
     held = PatientClaim(claim, request.rollout_id, budget.deadline, 0.0, telemetry)

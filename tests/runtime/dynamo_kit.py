@@ -164,7 +164,7 @@ def worker(dynamo: Any, clock: Clock, owner: str = "one", **terms: Any) -> Dynam
 
 async def claimed(ledger: DynamoLedger, key: str) -> DynamoClaim:
     claim = await ledger.claim(key)
-    assert claim is not None
+    assert isinstance(claim, DynamoClaim)
     return claim
 
 

@@ -358,11 +358,6 @@ class Network:
         with contextlib.suppress(ClientError):
             self.worker.simulation.table.update(asked)
 
-    def get_item(self, **_: Any) -> Any:
-        if self._fate() == "lost":
-            raise ReadTimeoutError(endpoint_url="table")
-        return {"Item": self.worker.simulation.table.item}
-
 
 class Runtime(JobRuntime):
     """The client, without its wire: a request takes up to its timeout, and may be refused or cut."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.contract import Outcome, StopReason
-from adapters.runtime.dynamo_ledger import DynamoLedger
+from adapters.runtime.dynamo_ledger import DynamoClaim, DynamoLedger
 from adapters.runtime.lease import decode, encode
 from adapters.runtime.ledger import Claim, LeaseLost, Ledger
 from tests.runtime.dynamo_kit import (
@@ -28,7 +28,7 @@ from tests.runtime.dynamo_kit import (
 async def test_of_64_racing_claims_one_wins(dynamo: Any, clock: Clock, key: str) -> None:
     ledgers = [worker(dynamo, clock, f"worker-{n}") for n in range(8)]
     claims = await asyncio.gather(*(ledger.claim(key) for ledger in ledgers for _ in range(8)))
-    (winner,) = (claim for claim in claims if claim is not None)
+    (winner,) = (claim for claim in claims if isinstance(claim, DynamoClaim))
     assert (winner.attempt, winner.epoch) == (1, 1)
     assert item(dynamo, key)["epoch"] == {"N": "1"}
 
@@ -120,17 +120,18 @@ def test_any_outcome_comes_back_as_it_was(outcome: Outcome) -> None:
     assert isinstance(back.stop_reason, StopReason)
 
 
-async def test_finished_is_what_was_acknowledged(dynamo: Any, clock: Clock, key: str) -> None:
-    ledger = worker(dynamo, clock)
+async def test_what_is_acknowledged_is_answered_and_never_claimed_again(
+    dynamo: Any, clock: Clock, key: str
+) -> None:
+    ledger, other = worker(dynamo, clock), worker(dynamo, clock, "two")
     claim = await claimed(ledger, key)
-    assert await ledger.finished(key) is None
     await claim.record(OUTCOME)
-    assert await ledger.finished(key) is None
+    assert await other.claim(key) is None  # written down, but not reported yet
     await claim.acknowledge()
-    assert await worker(dynamo, clock, "two").finished(key) == OUTCOME
+    assert await other.claim(key) == OUTCOME
     await claim.release()
     clock.now += 10 * LEASE
-    assert await ledger.claim(key) is None
+    assert await ledger.claim(key) == OUTCOME
 
 
 async def test_a_released_rollout_is_free_at_once(dynamo: Any, clock: Clock, key: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from adapters.runtime.dynamo_ledger import DynamoLedger
+from adapters.runtime.dynamo_ledger import DynamoClaim, DynamoLedger
 from adapters.runtime.lease import CHECK_MARGIN_SECONDS, ConditionFailed
 from adapters.runtime.ledger import LeaseInDoubt, LeaseLost
 from tests.runtime.dynamo_kit import (
@@ -204,7 +204,7 @@ async def test_every_write_survives_a_lost_answer(proxy: Proxy, dynamo: Any, clo
         assert proxy.lose_answers == 0
     claim.check(REQUEST)
     await claim.release()
-    assert await ledger.finished(key) == OUTCOME
+    assert await ledger.claim(key) == OUTCOME
 
 
 async def test_a_lost_answer_to_a_release(proxy: Proxy, dynamo: Any, clock: Clock, key: str) -> None:
@@ -221,7 +221,7 @@ async def test_errors_of_the_table_come_through(proxy: Proxy, dynamo: Any, clock
     ledger = worker(connect(await proxy.start()), clock)
     claim = await claimed(ledger, key)
     proxy.refuse = True
-    for call in (claim.record(OUTCOME), claim.acknowledge(), claim.sampling(1), ledger.finished(key)):
+    for call in (claim.record(OUTCOME), claim.acknowledge(), claim.sampling(1), ledger.claim(key)):
         with pytest.raises(BotoCoreError):
             await call
     claim.check(REQUEST)  # an error is no loss
@@ -238,7 +238,7 @@ async def test_the_event_loop_goes_on(proxy: Proxy, clock: Clock, key: str) -> N
     assert not claiming.done()
     proxy.open.set()
     claim = await claiming
-    assert claim
+    assert isinstance(claim, DynamoClaim)
     await claim.release()
 
 

@@ -19,7 +19,7 @@ class LosingLedger(MemoryLedger):
 
     async def claim(self, key: str) -> MemoryClaim | None:
         claim = await super().claim(key)
-        assert claim is not None
+        assert isinstance(claim, MemoryClaim)
         ledger = self
 
         class Losing(MemoryClaim):

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.contract import Outcome, StopReason
 from adapters.runtime import patience
-from adapters.runtime.dynamo_ledger import DynamoLedger
+from adapters.runtime.dynamo_ledger import DynamoClaim, DynamoLedger
 from adapters.runtime.fakes import FakeJobRuntime
 from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
 from adapters.runtime.rollout import HandedBack
@@ -106,7 +106,7 @@ async def test_a_rollout_that_was_taken_over_meanwhile_is_let_go(
     outage.go_down(2 * LEASE)
     await outage.waits(own, task)
     thief = await worker(outage.dynamo, outage.clock, "two").claim(outage.key)
-    assert thief is not None
+    assert isinstance(thief, DynamoClaim)
     outage.proxy.refuse = False
     with pytest.raises(LeaseLost):
         await asyncio.wait_for(task, 30)

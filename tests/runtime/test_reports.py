@@ -28,9 +28,9 @@ class NotedLedger(MemoryLedger):
         self.service = service
         self.at_record: list[list[str]] = []
 
-    async def claim(self, key: str) -> MemoryClaim | None:
+    async def claim(self, key: str) -> MemoryClaim | Outcome | None:
         claim = await super().claim(key)
-        if claim is not None:
+        if isinstance(claim, MemoryClaim):
             record = claim.record
 
             async def noted(outcome: Outcome) -> None:
@@ -46,7 +46,7 @@ async def test_the_outcome_is_recorded_before_it_is_reported(service: FakeJobRun
     async with adapter(service, ledger=ledger) as own:
         assert await own.rollouts.run(request()) == DONE
     assert ledger.at_record == [["sample"]]
-    assert await ledger.finished(KEY) == DONE
+    assert await ledger.claim(KEY) == DONE
 
 
 @pytest.mark.parametrize("operation", ["complete", "reward"])
@@ -104,7 +104,7 @@ async def test_what_the_service_does_not_take_in_time_is_reported_by_the_next_de
     async with adapter(service, ledger=ledger, budget=1.0, margin=0.5) as own:
         with pytest.raises(NotAcknowledged):
             await own.rollouts.run(request())
-        assert await ledger.finished(KEY) is None
+        assert ledger._entries[KEY].acknowledged is False
         service._scripts.clear()
         assert await own.rollouts.run(request()) == DONE
         assert len(own.log("rollout")) == 1  # one rollout, one line
@@ -115,7 +115,7 @@ async def test_what_the_service_does_not_take_in_time_is_reported_by_the_next_de
 async def test_a_stored_outcome_is_reported_and_not_worked_out_again(service: FakeJobRuntime) -> None:
     ledger = MemoryLedger()
     claim = await ledger.claim(KEY)
-    assert claim is not None
+    assert isinstance(claim, MemoryClaim)
     await claim.record(DONE)
     await claim.release()
     service.seals["r1"] = "ready"  # the process died after its seal
@@ -150,7 +150,7 @@ async def test_a_rollout_is_played_by_one_claim(service: FakeJobRuntime) -> None
 async def test_a_lost_lease_writes_nothing() -> None:
     ledger = MemoryLedger()
     claim = await ledger.claim("k")
-    assert claim is not None
+    assert isinstance(claim, MemoryClaim)
     await claim.release()
     with pytest.raises(LeaseLost):
         await claim.record(DONE)
@@ -163,11 +163,12 @@ async def test_acknowledged_outcomes_are_remembered_up_to_a_limit(monkeypatch: p
     ledger = MemoryLedger()
     for key in "abc":
         claim = await ledger.claim(key)
-        assert claim is not None
+        assert isinstance(claim, MemoryClaim)
         await claim.record(DONE)
         await claim.acknowledge()
         await claim.release()
-    assert [await ledger.finished(key) for key in "abc"] == [None, DONE, DONE]
+    assert [await ledger.claim(key) for key in "bc"] == [DONE, DONE]
+    assert isinstance(await ledger.claim("a"), MemoryClaim)
 
 
 async def test_duplicates_at_once_join_nothing_but_the_claim(service: FakeJobRuntime) -> None:
