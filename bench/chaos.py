@@ -84,8 +84,7 @@ def main() -> int:
         results.unlink(missing_ok=True)
     kept = True
     for row in rows:
-        wanted = min(chosen.rollouts, row.at_most or chosen.rollouts)
-        size = max(GROUP, wanted // GROUP * GROUP)
+        size = max(GROUP, chosen.rollouts // GROUP * GROUP)
         following = chosen.next_code.resolve() if chosen.next_code else None
         plan = Plan(row, size, chosen.code.resolve(), chosen.out.resolve(), chosen.seed, following)
         result, details = run(plan)

@@ -1,5 +1,6 @@
 """The rows of the fault table: what is injected, and what the system is started with."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -69,8 +70,6 @@ class Row:
     """Between two faults, in seconds."""
     startups: float = 3.0
     """The interval is at least so many start-ups of a worker: else there is nothing left to hit."""
-    at_most: int | None = None
-    """Rollouts, where one lasts so long that a thousand would take an hour."""
     late_calls: bool = False
     """The service closes trajectories by itself. Otherwise nothing that a worker asks may be refused."""
     may_fail: bool = False
@@ -88,6 +87,10 @@ class Row:
     def hurts_service(self) -> bool:
         """The faults are the stand-in's own."""
         return "--fault" in self.service
+
+    def undisturbed(self, rollouts: int) -> float:
+        """Seconds that the policy alone takes for so many."""
+        return self.turns * self.sample_seconds * math.ceil(rollouts / self.in_flight)
 
     @property
     def lease(self) -> float:
@@ -279,7 +282,6 @@ def _all_rows() -> tuple[Row, ...]:
             sample_seconds=130.0,
             sample_timeout=160.0,
             hits_all=True,
-            at_most=200,
             whole=True,
         ),
         Row(

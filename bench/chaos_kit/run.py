@@ -164,7 +164,8 @@ async def _attack(plan: Plan, job: Job, field_: Field, cloud: Cloud) -> Ended:
     row, began = plan.row, time.monotonic()
     await job.start(row, plan.rollouts, plan.folder)
     injecting = asyncio.ensure_future(row.inject(field_)) if row.inject else None
-    said = await job.ended(row.timeout * row.attempts + PATIENCE_SECONDS)
+    patience = row.undisturbed(plan.rollouts) + row.timeout * row.attempts + PATIENCE_SECONDS
+    said = await job.ended(patience)
     seconds = time.monotonic() - began
     if injecting is not None:
         if not row.completes:
