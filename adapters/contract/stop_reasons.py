@@ -30,6 +30,8 @@ class StopReason(StrEnum):
     """A resumed episode did not repeat what its rollout log holds."""
     CRASHED = "crashed"
     """An earlier claim died in the middle of the episode, and `on_crash` is not `resume`."""
+    POISONED = "poisoned"
+    """Claimed more than MTRL_MAX_ATTEMPTS times without an outcome: it may be what its workers die of."""
     TRAJECTORY_GONE = "trajectory_gone"
     """The service no longer knows the trajectory, or has sealed it itself."""
     DUPLICATE = "duplicate"

@@ -28,6 +28,7 @@ from adapters.entrypoints.sharing import shared
 from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signals
 from adapters.runtime.auth import CredentialsMissing
 from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
+from adapters.runtime.log_store import LogOutOfReach
 from adapters.runtime.plugins import PluginError
 from adapters.runtime.reporting import NotAcknowledged
 from adapters.runtime.rollout import Busy, HandedBack
@@ -137,7 +138,7 @@ class HttpEntrypoint:
             )
         except HandedBack:
             return _error(503, "InternalServerError", "ask again: another process goes on", retry_after=1)
-        except (LeaseLost, LedgerUnavailable) as error:
+        except (LeaseLost, LedgerUnavailable, LogOutOfReach) as error:
             return _error(503, "InternalServerError", type(error).__name__, retry_after=5)
         except Exception as error:  # noqa: BLE001 - logged by _ended; the caller learns that it may retry
             return _error(500, "InternalServerError", type(error).__name__)

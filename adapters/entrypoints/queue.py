@@ -5,7 +5,8 @@ good. Whatever happens before that, redelivery drives the retry, and the ledger 
 
     what came of it                         what happens to the message
     outcome acknowledged                    deleted
-    no rollout request, no task, poison     sealed `failed` if it can be, moved to the dead-letter queue
+    no rollout request, no task, poison     sealed `failed` if it can be, moved to the dead-letter queue,
+                                            also by a later delivery if it could not be moved at once
     another worker has the lease            hidden for a while, then looked at again
     not acknowledged, or lease lost         hidden for a while, then tried again
     handed back by a drain                  visible at once, for a worker that goes on from the log
@@ -19,6 +20,7 @@ import asyncio
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -31,16 +33,34 @@ from adapters.entrypoints.stopping import drain, exit_in_any_case, stop_on_signa
 from adapters.runtime.auth import CredentialsMissing
 from adapters.runtime.aws import aws_client
 from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
+from adapters.runtime.log_store import LogOutOfReach
 from adapters.runtime.plugins import PluginError
 from adapters.runtime.reporting import NotAcknowledged
-from adapters.runtime.rollout import Busy, HandedBack, Poisoned
+from adapters.runtime.rollout import Busy, HandedBack
 from adapters.runtime.settings import QueueSettings, Settings, SettingsError
 
+DEAD = {
+    StopReason.MALFORMED_TASK: "malformed: not a task of this environment",
+    StopReason.POISONED: "poison: claimed again and again without an outcome",
+}
+"""Outcomes whose message is for somebody to look at, and why."""
 RETRY_SECONDS = 15
 """How long a message rests after a failure that may pass, or while another worker is at it."""
+PASSING = (NotAcknowledged, LeaseLost, LedgerUnavailable, LogOutOfReach, BotoCoreError, ClientError)
+"""Failures that say nothing of the rollout."""
 TROUBLE_SECONDS = 2.0
 """Pause after the queue itself could not be reached."""
 EXIT_SECONDS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of a message that was worked on: hidden, buried, or else deleted."""
+
+    hidden_for: int | None = None
+    """Seconds; 0 hands it back."""
+    buried_for: str = ""
+    """The reason."""
 
 
 class QueueWorker:
@@ -57,22 +77,30 @@ class QueueWorker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain."""
-        room = self._process.settings.max_concurrency
         stopping = asyncio.create_task(stop.wait())
+        broken: Exception | None = None
         try:
             while not stop.is_set():
-                self._show_life()
-                if len(self._tasks) >= room:
-                    # Never receive what cannot be started: it would only grow old here.
-                    busy = {stopping, *self._tasks.values()}
-                    await asyncio.wait(busy, timeout=10.0, return_when=asyncio.FIRST_COMPLETED)
-                    continue
-                await self._receive(room - len(self._tasks), stopping)
+                await self._take_more(stopping)
+        except Exception as error:  # noqa: BLE001 - whatever it is, rollouts in hand are not to die of it
+            self._telemetry.log("ERROR", "worker_broke", error=f"{type(error).__name__}: {error}"[:500])
+            broken = error
         finally:
             stopping.cancel()
         await drain(self._process, self._tasks, hand_over=True)
         if self._handing_back is not None:
             await self._handing_back
+        if broken is not None:
+            raise broken
+
+    async def _take_more(self, stopping: "asyncio.Task[object]") -> None:
+        self._show_life()
+        room = self._process.settings.max_concurrency - len(self._tasks)
+        if room > 0:
+            await self._receive(room, stopping)
+        else:  # never receive what cannot be started: it would only grow old here
+            busy = {stopping, *self._tasks.values()}
+            await asyncio.wait(busy, timeout=10.0, return_when=asyncio.FIRST_COMPLETED)
 
     async def _receive(self, at_most: int, stopping: "asyncio.Task[object]") -> None:
         polling = asyncio.create_task(self._inbox.receive(at_most))
@@ -82,8 +110,9 @@ class QueueWorker:
             return
         try:
             deliveries = await polling
-        except (BotoCoreError, ClientError) as error:
-            self._telemetry.log("ERROR", "queue_unreachable", error=f"{error}"[:300])
+        except Exception as error:  # noqa: BLE001 - credentials that cannot be refreshed are a RuntimeError
+            said = f"{type(error).__name__}: {error}"[:300]
+            self._telemetry.log("ERROR", "queue_unreachable", error=said)
             await asyncio.wait({stopping}, timeout=TROUBLE_SECONDS)
             return
         if deliveries:
@@ -106,7 +135,7 @@ class QueueWorker:
         try:
             for delivery in await polling:
                 await self._inbox.hide(delivery, 0)
-        except (BotoCoreError, ClientError) as error:
+        except Exception as error:  # noqa: BLE001 - they come back by themselves
             self._telemetry.log("WARNING", "not_handed_back", error=f"{error}"[:300])
 
     def _start(self, delivery: Delivery) -> None:
@@ -123,62 +152,70 @@ class QueueWorker:
     async def _handle(self, delivery: Delivery) -> None:
         beat = asyncio.create_task(self._keep_hidden(delivery))
         try:
-            await self._work(delivery)
+            fate = await self._work(delivery)
         finally:
-            beat.cancel()
+            beat.cancel()  # a sign of life after the message is handed back would hide it again
             await asyncio.wait({beat})
+        await self._settle(delivery, fate)
 
-    async def _work(self, delivery: Delivery) -> None:
+    async def _work(self, delivery: Delivery) -> Fate:
         request: RolloutRequest | None = None
         try:
             request = await self._inbox.read(delivery)
-            await self._rollouts.run(request)
-        except Poisoned as error:
-            await self._inbox.bury(delivery, f"poison: {error}")
+            outcome = await self._rollouts.run(request)
         except RefusedError as error:  # not ours to seal: another account, Region or job prefix
-            await self._inbox.bury(delivery, f"refused: {error}")
+            return Fate(buried_for=f"refused: {error}")
         except RequestError as error:
-            await self._give_up(delivery, request, error)
+            return await self._give_up(request, error)
         except HandedBack:
             self._telemetry.log("INFO", "handed_back", rollout_id=request.rollout_id if request else "")
-            await self._inbox.hide(delivery, 0)
+            return Fate(hidden_for=0)
         except Busy:
             # Not deleted: it may be the only message there is, and the holder of the lease may die.
-            await self._inbox.hide(delivery, RETRY_SECONDS)
-        except (NotAcknowledged, LeaseLost, LedgerUnavailable, BotoCoreError, ClientError) as error:
+            return Fate(hidden_for=RETRY_SECONDS)
+        except PASSING as error:
             self._telemetry.log("WARNING", "message_rests", error=f"{type(error).__name__}: {error}"[:300])
-            await self._inbox.hide(delivery, RETRY_SECONDS)
-        else:
-            await self._delete(delivery)
+            return Fate(hidden_for=RETRY_SECONDS)
+        return Fate(buried_for=DEAD.get(outcome.stop_reason, ""))
 
-    async def _delete(self, delivery: Delivery) -> None:
-        try:
-            await self._inbox.delete(delivery)
-        except (BotoCoreError, ClientError) as error:  # it comes back, and the ledger says that it is done
-            self._telemetry.log("WARNING", "not_deleted", error=f"{error}"[:300])
-
-    async def _give_up(self, delivery: Delivery, request: RolloutRequest | None, error: RequestError) -> None:
+    async def _give_up(self, request: RolloutRequest | None, error: RequestError) -> Fate:
         """Seal what can be named, so that the service need not wait for its timeout; then bury it."""
         if request is not None:
             try:
                 await self._rollouts.reject(request, StopReason.MALFORMED_TASK)
-            except (Busy, NotAcknowledged, LeaseLost, LedgerUnavailable, BotoCoreError, ClientError):
-                await self._inbox.hide(delivery, RETRY_SECONDS)
-                return
-        await self._inbox.bury(delivery, f"malformed: {error}")
+            except (Busy, *PASSING):
+                return Fate(hidden_for=RETRY_SECONDS)
+        return Fate(buried_for=f"malformed: {error}")
+
+    async def _settle(self, delivery: Delivery, fate: Fate) -> None:
+        if fate.hidden_for is not None:
+            await self._inbox.hide(delivery, fate.hidden_for)
+        elif fate.buried_for:
+            await self._inbox.bury(delivery, fate.buried_for)
+        else:
+            try:
+                await self._inbox.delete(delivery)
+            except (
+                BotoCoreError,
+                ClientError,
+            ) as error:  # it comes back, and the ledger says that it is done
+                self._telemetry.log("WARNING", "not_deleted", error=f"{error}"[:300])
 
     async def _keep_hidden(self, delivery: Delivery) -> None:
         while True:
             await asyncio.sleep(VISIBILITY_SECONDS / 3)
             try:
                 await self._inbox.hide(delivery, VISIBILITY_SECONDS)
-            except (BotoCoreError, ClientError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next sign of life is due
                 # If the message is seen by another worker now, the ledger keeps the two apart.
                 self._telemetry.log("WARNING", "heartbeat_failed", error=f"{error}"[:300])
 
     def _show_life(self) -> None:
         if self._health is not None:
-            self._health.touch()
+            try:
+                self._health.touch()
+            except OSError as error:  # who looks at the file will find the worker dead, and stop it gently
+                self._telemetry.log("ERROR", "health_file", error=f"{error}"[:300])
 
 
 async def serve(process: Process, inbox: Inbox, queue: QueueSettings) -> None:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from adapters.contract import Outcome
+from adapters.runtime.aws import aws_client
 from adapters.runtime.lease import CHECK_MARGIN_SECONDS, ConditionFailed, Hold, LeaseTable, Terms
 from adapters.runtime.ledger import LeaseInDoubt, LeaseLost
 from adapters.runtime.rollout_log import RolloutLog
@@ -41,17 +42,16 @@ def steady() -> float:
 
 
 def dynamo_client(region: str, endpoint: str | None = None) -> Any:
-    """A DynamoDB client that gives up early: a renewal must not outlast its lease. Takes some 100 ms."""
-    from botocore.config import Config  # botocore is slow to import, and most processes use no table
-    from botocore.session import get_session
-
-    config = Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        max_pool_connections=THREADS,
+    """A DynamoDB client that gives up early: a renewal must not outlast its lease."""
+    return aws_client(
+        "dynamodb",
+        region,
+        connect=CONNECT_SECONDS,
+        read=READ_SECONDS,
+        attempts=3,
+        connections=THREADS,
+        endpoint=endpoint,
     )
-    return get_session().create_client("dynamodb", region_name=region, endpoint_url=endpoint, config=config)
 
 
 class DynamoLedger:
@@ -176,7 +176,7 @@ class DynamoClaim:
         await self._write(self._ledger.table.acknowledge)
         self._acknowledged = True
 
-    async def release(self) -> None:
+    async def release(self, *, counted: bool = True) -> None:
         """Stop renewing, then let another worker claim at once."""
         self._heartbeat.cancel()
         free = self._lost or self._acknowledged  # passed on, or never to be claimed again
@@ -185,7 +185,7 @@ class DynamoClaim:
         if not free:
             # A refusal: it was lost. An error: it runs out by itself. The rollout ends as it would have.
             with contextlib.suppress(ConditionFailed, BotoCoreError, ClientError):
-                await self._ledger.off_loop(lambda: self._ledger.table.release(self._hold))
+                await self._ledger.off_loop(lambda: self._ledger.table.release(self._hold, counted=counted))
 
     async def hand_back(self, begun: int, *, logged: bool) -> None:
         """Goes on renewing until it succeeds: a lease that ran out before would look like a crash."""

@@ -151,9 +151,14 @@ class LeaseTable:
     def acknowledge(self, hold: Hold) -> None:
         self._update(hold.key, "SET #acknowledged = :yes", HELD, {**hold.values, ":yes": True})
 
-    def release(self, hold: Hold) -> None:
+    def release(self, hold: Hold, *, counted: bool = True) -> None:
         """Give the item up. Without an owner, a renewal that is still under way cannot bring it back."""
-        self._update(hold.key, "SET #lease_ends = :zero REMOVE #owner", HELD, {**hold.values, ":zero": 0})
+        self._update(
+            hold.key,
+            "SET #lease_ends = :zero, #attempt = :attempt REMOVE #owner",
+            HELD,
+            {**hold.values, ":zero": 0, ":attempt": hold.attempt - (not counted)},
+        )
 
     def hand_back(self, hold: Hold, begun: int, log_epoch: int) -> None:
         """Give the item up to be gone on with. The attempt is taken back: it was no failure."""

@@ -81,8 +81,11 @@ class Claim(Protocol):
     async def acknowledge(self) -> None:
         """The service has taken the outcome, or no longer wants it."""
 
-    async def release(self) -> None:
-        """Give the claim back; a recorded outcome stays. Does nothing for a claim that is lost."""
+    async def release(self, *, counted: bool = True) -> None:
+        """Give the claim back; a recorded outcome stays. Does nothing for a claim that is lost.
+
+        Not `counted`, it is no attempt: the rollout could not be begun with.
+        """
 
     async def hand_back(self, begun: int, *, logged: bool) -> None:
         """Give the claim back to be gone on with: after `begun` Samples, from the log stored under it.
@@ -159,9 +162,10 @@ class MemoryClaim:
     async def acknowledge(self) -> None:
         self._entry.acknowledged = True
 
-    async def release(self) -> None:
+    async def release(self, *, counted: bool = True) -> None:
         if not self._released:
             self._released = True
+            self._entry.attempt -= not counted
             self._entry.held = False
             self._ledger.settle(self._key)
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from botocore.exceptions import ClientError
 
 from adapters.contract import RolloutError, RolloutRequest
+from adapters.runtime.aws import aws_client
 from adapters.runtime.cutting import Signal
 from adapters.runtime.ledger import UNCOUNTED
 from adapters.runtime.patience import PatientClaim
@@ -35,6 +36,10 @@ MISSING = ("NoSuchKey", "AccessDenied")
 
 class CannotResume(RolloutError):
     """An earlier claim sampled, and what it left does not allow to go on."""
+
+
+class LogOutOfReach(RolloutError):
+    """There may be a log to go on from, but the storage cannot be read: the rollout must wait."""
 
 
 class LogStore(Protocol):
@@ -94,17 +99,10 @@ class S3LogStore:
 
 
 def log_client(region: str) -> Any:
-    """An S3 client that gives up early: a put must not outlast the lease. Takes some 100 ms."""
-    from botocore.config import Config  # botocore is slow to import, and most processes store no log
-    from botocore.session import get_session
-
-    config = Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        max_pool_connections=THREADS,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+    """An S3 client that gives up early: a put must not outlast the lease."""
+    return aws_client(
+        "s3", region, connect=CONNECT_SECONDS, read=READ_SECONDS, attempts=ATTEMPTS, connections=THREADS
     )
-    return get_session().create_client("s3", region_name=region, config=config)
 
 
 def object_key(request: RolloutRequest) -> str:
@@ -156,7 +154,7 @@ class LogKeeper:
 
         Raises:
             CannotResume: nothing usable was left.
-            Exception: what the storage raises; the log may be there, so the rollout must wait.
+            LogOutOfReach: the storage cannot be read.
         """
         claim = self.claim
         if claim.handed_back == 0:  # no turn was finished
@@ -218,7 +216,10 @@ class LogKeeper:
             raise CannotResume("its worker died, and MTRL_ON_CRASH is not resume")
         if store is None or not self._keeping.replays:
             raise CannotResume("this worker has no log store, or its environment cannot be replayed")
-        data = await store.get(self._request)
+        try:
+            data = await store.get(self._request)
+        except Exception as error:  # storage may raise anything
+            raise LogOutOfReach(f"{type(error).__name__}: {error}"[:300]) from error
         try:
             log = RolloutLog() if data is None else RolloutLog.from_bytes(data)
         except LogUnreadable as error:

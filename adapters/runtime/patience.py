@@ -78,8 +78,8 @@ class PatientClaim:
     async def hand_back(self, begun: int, *, logged: bool) -> None:
         await self._persist(lambda: self._claim.hand_back(begun, logged=logged))
 
-    async def release(self) -> None:
-        await self._claim.release()  # tried once: a lease that is not given back runs out
+    async def release(self, *, counted: bool = True) -> None:
+        await self._claim.release(counted=counted)  # tried once: a lease that is not given back runs out
 
     async def _persist(self, call: Callable[[], Awaitable[T]], until: float | None = None) -> T:
         """Do it, however often it takes. Raises LeaseLost, and LedgerUnavailable when time is up."""

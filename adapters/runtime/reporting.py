@@ -27,9 +27,9 @@ class NotAcknowledged(Exception):
     """The outcome stands in the ledger, but the service has not taken it. Redelivery reports it again."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
-    """The mutable state of one rollout in progress."""
+    """The mutable state of one claim's rollout in progress."""
 
     request: RolloutRequest
     claim: PatientClaim

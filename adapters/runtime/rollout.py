@@ -37,7 +37,7 @@ from adapters.runtime.cutting import Cutting
 from adapters.runtime.grading import checked, final_rewards, penalized
 from adapters.runtime.job_runtime import JobRuntime
 from adapters.runtime.ledger import LeaseLost, Ledger, LedgerUnavailable
-from adapters.runtime.log_store import CannotResume, LogKeeper, LogKeeping, LogStore
+from adapters.runtime.log_store import CannotResume, LogKeeper, LogKeeping, LogOutOfReach, LogStore
 from adapters.runtime.patience import PatientClaim
 from adapters.runtime.recording import RecordedEpisode, RecordedPolicy
 from adapters.runtime.reporting import Reporter, Run
@@ -52,10 +52,6 @@ class Busy(Exception):
 
 class HandedBack(Exception):
     """The rollout is left to another worker, which goes on where this one stopped. Nothing was sealed."""
-
-
-class Poisoned(Exception):
-    """The rollout was claimed too often without an outcome: it is sealed `failed` and given up."""
 
 
 def key_of(request: RolloutRequest) -> str:
@@ -86,7 +82,7 @@ class Rollouts:
         self._telemetry = telemetry
         self._reporter = Reporter(settings, runtime, telemetry, archive, reward_terms(environment))
         self._wall_clock = wall_clock
-        self._running: dict[str, Run] = {}
+        self._running: set[Run] = set()
         self._kept: set[str] = set()
         self._cutting = Cutting()
         self._keeping = LogKeeping(
@@ -100,7 +96,7 @@ class Rollouts:
     @property
     def running(self) -> list[str]:
         """The ids of the rollouts in hand."""
-        return [run.request.rollout_id for run in self._running.values()]
+        return sorted(run.request.rollout_id for run in self._running)
 
     def read_task(self, request: RolloutRequest) -> Task:
         """Check a request without touching the service.
@@ -138,17 +134,21 @@ class Rollouts:
             Busy: another claim is at work on it.
             NotAcknowledged: the outcome could not be reported in time.
             LeaseLost, LedgerUnavailable: another claim may have it, or has; nothing was reported.
-            Poisoned: it was claimed more than `max_attempts` times; it is sealed `failed`.
+            LogOutOfReach: it cannot be gone on with yet; nothing was reported.
             HandedBack: after `hand_over`.
         """
         task = self.read_task(request)
         return await self._claimed(request, lambda run: self._finish(run, task))
 
     async def reject(self, request: RolloutRequest, reason: StopReason) -> Outcome:
-        """Seal a rollout `failed` without playing it. Raises Busy and NotAcknowledged as `run`."""
+        """Seal a rollout `failed` without playing it, unless it has an outcome. Raises as `run`."""
         gate.check(request, self._settings)
         outcome = Outcome(reason, "failed", ())
-        return await self._claimed(request, lambda run: self._reporter.settle(run, outcome))
+
+        async def seal(run: Run) -> Outcome:
+            return await self._report_stored(run) or await self._reporter.settle(run, outcome)
+
+        return await self._claimed(request, seal)
 
     async def _claimed(self, request: RolloutRequest, work: Callable[[Run], Awaitable[Outcome]]) -> Outcome:
         key = key_of(request)
@@ -161,16 +161,23 @@ class Rollouts:
         claim = PatientClaim(taken, request.rollout_id, deadline, self._settings.margin, self._telemetry)
         keeper = LogKeeper(self._keeping, request, claim)
         run = Run(request, claim, keeper, deadline)
-        self._running[key] = run
+        self._running.add(run)
+        counted = True
         try:
             return await work(run)
         except HandedBack:
             await claim.hand_back(keeper.log.begun, logged=keeper.logged)
             raise
+        except LogOutOfReach:
+            counted = False  # says nothing of the rollout, which would be poison after some such attempts
+            raise
         finally:
-            del self._running[key]
-            self._kept.discard(key)
-            await claim.release()
+            self._running.remove(run)
+            if all(
+                key_of(other.request) != key for other in self._running
+            ):  # after an outage there may be two
+                self._kept.discard(key)
+            await claim.release(counted=counted)
 
     def _deadline(self, request: RolloutRequest) -> float:
         """The end of the episode on the monotonic clock; what a sender's clock says is bounded by ours."""
@@ -179,14 +186,11 @@ class Rollouts:
         return time.monotonic() + (received - now) + self._settings.budget - self._settings.margin
 
     async def _finish(self, run: Run, task: Task) -> Outcome:
-        stored = run.claim.outcome
+        stored = await self._report_stored(run)
         if stored is not None:
-            await self._reporter.report(run, stored, again=True)
-            self._telemetry.log("INFO", "reported_again", rollout_id=run.request.rollout_id)
             return stored
         if run.claim.attempt > self._settings.max_attempts:
-            await self._reporter.settle(run, Outcome(StopReason.CRASHED, "failed", ()))
-            raise Poisoned(f"claimed {run.claim.attempt} times without an outcome")
+            return await self._reporter.settle(run, Outcome(StopReason.POISONED, "failed", ()))
         if run.claim.crashed and self._settings.on_crash == "leave":
             outcome = Outcome(StopReason.CRASHED, "failed", ())
             await run.claim.record(outcome)
@@ -197,10 +201,23 @@ class Rollouts:
         reason = await self._play(run, task)
         return await self._reporter.settle(run, self._outcome(run, reason), started)
 
+    async def _report_stored(self, run: Run) -> Outcome | None:
+        """Report what an earlier claim wrote down, if it did: it stands, whatever has come to light since."""
+        stored = run.claim.outcome
+        if stored is not None:
+            await self._reporter.report(run, stored, again=True)
+            self._telemetry.log("INFO", "reported_again", rollout_id=run.request.rollout_id)
+        return stored
+
     async def _play(self, run: Run, task: Task) -> StopReason:
         """Play the episode and grade it while it is still open."""
         try:
             await run.keeper.recover()
+        except LogOutOfReach as error:
+            if time.monotonic() < run.deadline:
+                raise
+            self._warn(run, "not_resumed", error)
+            return StopReason.CRASHED
         except CannotResume as error:
             self._warn(run, "not_resumed", error)
             return StopReason.CRASHED
@@ -218,8 +235,10 @@ class Rollouts:
         stage = Stage(self._environment, task)
         try:
             await self._perform(run, stage)
-        except RequestError:
-            raise  # the task's fault, found before the first Sample: the caller is told the field
+        except RequestError as error:
+            if not log.samples:
+                raise  # the task's fault, found before the first Sample: the caller is told the field
+            self._blame(run, "environment_error", error)
         except (LeaseLost, LedgerUnavailable, HandedBack):
             raise  # another worker may have it: nothing is written down, let alone reported
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the rollout must still end
@@ -228,7 +247,7 @@ class Rollouts:
             problem = await stage.close()
             if problem is not None:
                 self._blame(run, "environment_error", problem)
-        if run.transcript.turns and run.reward is None:
+        if log.samples and run.reward is None:  # also those of an earlier claim, before they are replayed
             self._impute(run)
         return run.transcript.stop_reason or StopReason.ENVIRONMENT_ERROR
 
@@ -238,8 +257,9 @@ class Rollouts:
         )
         reason = episode if isinstance(episode, StopReason) else await self._sample(run, episode)
         run.transcript.stop_reason = reason
-        handing_over = reason is StopReason.DRAINED and self._cutting.handing_over.is_set()
-        if handing_over and await run.keeper.leave(self._cutting.draining, run.deadline):
+        cut = reason is StopReason.DRAINED and self._cutting.handing_over.is_set()
+        leaves = cut and not self._must_end_here(run)
+        if leaves and await run.keeper.leave(self._cutting.draining, run.deadline):
             raise HandedBack(run.request.rollout_id)
         if not isinstance(episode, StopReason):
             self._grade(run, episode)
@@ -248,11 +268,14 @@ class Rollouts:
         """A hand-over was asked for: return when the rollout can be left, or never."""
         quiet = policy is None or policy.quiet.is_set()
         left = run.keeper.resumable or (quiet and not run.keeper.log.begun)
-        if not left or key_of(run.request) in self._kept:
+        if not left or self._must_end_here(run):
             await asyncio.Event().wait()  # it ends by itself, or by a drain
         if policy is not None:
             policy.close(StopReason.DRAINED)
             await policy.quiet.wait()
+
+    def _must_end_here(self, run: Run) -> bool:
+        return key_of(run.request) in self._kept
 
     async def _sample(self, run: Run, episode: Episode) -> StopReason:
         settings = self._settings
@@ -315,7 +338,8 @@ class Rollouts:
     def _outcome(self, run: Run, reason: StopReason) -> Outcome:
         if run.reward is None:
             return Outcome(reason, "failed", ())
-        per_turn = self._settings.rewards == "turn"
+        held = run.keeper.log.samples
+        per_turn = self._settings.rewards == "turn" and len(run.transcript.turns) == held
         return Outcome(
             stop_reason=reason,
             sealed="ready",

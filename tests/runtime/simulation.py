@@ -12,6 +12,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
@@ -19,16 +20,16 @@ import orjson
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
 
-from adapters.contract import PolicyUnavailable, RolloutRequest, ToolResult
+from adapters.contract import Outcome, PolicyUnavailable, RolloutRequest, ToolResult
 from adapters.loops.tool_loop import ToolLoop
-from adapters.runtime.dynamo_ledger import DynamoLedger
+from adapters.runtime.dynamo_ledger import DynamoClaim, DynamoLedger
 from adapters.runtime.fakes import FakeEnvironment, assistant, tool_call
 from adapters.runtime.job_runtime import JobRuntime, Reply, Unknown, Unsent
 from adapters.runtime.lease import decode
 from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
 from adapters.runtime.log_store import MemoryLogStore
 from adapters.runtime.reporting import NotAcknowledged
-from adapters.runtime.rollout import Busy, HandedBack, Poisoned, Rollouts
+from adapters.runtime.rollout import Busy, HandedBack, Rollouts
 from adapters.runtime.telemetry import Telemetry
 from tests.runtime.dynamo_kit import Item, Request, Table
 from tests.runtime.kit import BASE, OpenAuthorizer, request
@@ -39,6 +40,8 @@ TURNS, SAMPLE_TIMEOUT, SKEW = 4, 20.0, 6.0
 LEASE = 2 * SAMPLE_TIMEOUT + 30
 HIDDEN, REST, HORIZON = 120.0, 15.0, 6000.0
 WALL = 1e9
+EPOCH: ContextVar[int] = ContextVar("epoch")
+"""The claim that the running task works under."""
 
 
 @dataclass
@@ -307,7 +310,7 @@ class Worker:
                 messages.append(now + REST)
         if error is not None and not isinstance(
             error,
-            HandedBack | Busy | NotAcknowledged | LeaseLost | LedgerUnavailable | BotoCoreError | Poisoned,
+            HandedBack | Busy | NotAcknowledged | LeaseLost | LedgerUnavailable | BotoCoreError,
         ):
             raise error
 
@@ -316,6 +319,12 @@ class Ledger(DynamoLedger):
     """Its calls take time, and may wait in a process that was halted; nothing is done in threads."""
 
     worker: Worker
+
+    async def claim(self, key: str) -> DynamoClaim | Outcome | None:
+        taken = await super().claim(key)
+        if isinstance(taken, DynamoClaim):
+            EPOCH.set(taken.epoch)
+        return taken
 
     async def off_loop(self, call: Callable[[], T]) -> T:
         simulation = self.worker.simulation
@@ -373,7 +382,7 @@ class Runtime(JobRuntime):
         service = simulation.service
         if deadline <= simulation.loop.time():
             raise PolicyUnavailable("out of time")
-        epoch = self._worker.rollouts._running[simulation.key].claim.epoch
+        epoch = EPOCH.get()
         mishap = chance.random() < simulation.plan.mishaps / 2
         fate = chance.choice(["refused", "lost", "cut"]) if mishap else "well"
         if fate == "refused":

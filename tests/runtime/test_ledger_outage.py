@@ -14,7 +14,7 @@ from adapters.runtime.ledger import LeaseLost, LedgerUnavailable
 from adapters.runtime.rollout import HandedBack
 from tests.runtime.dynamo_kit import KEYS, LEASE, Clock, Proxy, connect, item, worker
 from tests.runtime.kit import JOB, Adapter, adapter, request
-from tests.runtime.test_log_store import FITS, Broken, Gate, environment, three_turns
+from tests.runtime.log_kit import FITS, Broken, Gate, environment, three_turns
 
 DONE = Outcome(StopReason.ANSWERED, "ready", (0.5,), score=1.0, turns=3)
 
