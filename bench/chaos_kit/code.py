@@ -6,12 +6,26 @@ from pathlib import Path
 PLUGIN = "chaos_sop"
 """The entry point of the environment with faults."""
 SOURCE = Path(__file__).parent / "faulty_sop.py"
-CHANGES = (
+LOG, EPISODE = "adapters/runtime/rollout_log.py", "adapters/environments/sop/episode.py"
+CHANGES = {
     # A log of the next release says more than this one knows, both of itself and of a turn.
-    ('head = {"schema": SCHEMA_VERSION,', 'head = {"release": "next", "schema": SCHEMA_VERSION,'),
-    ('self._append({"request": _digest(body),', 'self._append({"note": "next", "request": _digest(body),'),
-)
-CHANGED = "adapters/runtime/rollout_log.py"
+    "logs": (
+        (LOG, 'head = {"schema": SCHEMA_VERSION,', 'head = {"release": "next", "schema": SCHEMA_VERSION,'),
+        (
+            LOG,
+            'self._append({"request": _digest(body),',
+            'self._append({"note": "next", "request": _digest(body),',
+        ),
+    ),
+    # The next release begins a conversation with other words, so none of this one's can be gone on with.
+    "prompt": (
+        (
+            EPISODE,
+            '{"role": "system", "content": system_text(domain)}',
+            '{"role": "system", "content": "Be brief. " + system_text(domain)}',
+        ),
+    ),
+}
 
 
 class CodeError(RuntimeError):
@@ -28,18 +42,17 @@ def plugin(folder: Path) -> str:
     return str(folder)
 
 
-def next_release(code: Path, folder: Path) -> Path:
-    """Copy `code`'s adapters as a release that writes its rollout logs a little differently.
+def next_release(code: Path, folder: Path, what: str = "logs") -> Path:
+    """Copy `code`'s adapters as a release with other `logs`, or another `prompt`.
 
     Raises:
         CodeError: what is to be changed is not there.
     """
     shutil.copytree(code / "adapters", folder / "adapters", ignore=shutil.ignore_patterns("__pycache__"))
-    path = folder / CHANGED
-    text = path.read_text()
-    for old, new in CHANGES:
+    for changed, old, new in CHANGES[what]:
+        path = folder / changed
+        text = path.read_text()
         if text.count(old) != 1:
-            raise CodeError(f"{CHANGED}: {old!r} is there {text.count(old)} times. Correct {__name__}.")
-        text = text.replace(old, new)
-    path.write_text(text)
+            raise CodeError(f"{changed}: {old!r} is there {text.count(old)} times. Correct {__name__}.")
+        path.write_text(text.replace(old, new))
     return folder

@@ -51,8 +51,8 @@ class Row:
     """Seconds between two keys of the workers' credentials; 0: one key for ever."""
     rejects: float = 0.0
     """The share of the trajectories with one call whose token is refused once."""
-    deploys: bool = False
-    """There is a next release of the adapter, which is rolled out."""
+    deploys: str = ""
+    """What is changed in a next release of the adapter, which is rolled out (see code.py); none if empty."""
     absent: bool = False
     """No worker is there at the start."""
     poison: bool = False
@@ -259,11 +259,19 @@ def _all_rows() -> tuple[Row, ...]:
         Row(
             name="new-version",
             says="the next release replaces one worker after the other; then all the way back, and again",
-            deploys=True,
+            deploys="logs",
             turns=8,  # a release takes a while to roll out
             inject=roll_out,
             drains=True,
             whole=True,
+        ),
+        Row(
+            name="new-prompt",
+            says="the same with a release that asks with other words: nothing can be gone on with",
+            deploys="prompt",
+            turns=8,
+            inject=roll_out,
+            drains=True,
         ),
         Row(
             name="expired",

@@ -156,7 +156,10 @@ def _releases(plan: Plan) -> list[Path]:
     """The code that workers start with, and the one that replaces it, if the row has one."""
     if not plan.row.deploys:
         return [plan.code]
-    return [plan.code, plan.next_code or next_release(plan.code, plan.folder / "next")]
+    return [
+        plan.code,
+        plan.next_code or next_release(plan.code, plan.folder / "next", plan.row.deploys),
+    ]
 
 
 async def _attack(plan: Plan, job: Job, field_: Field, cloud: Cloud) -> Ended:

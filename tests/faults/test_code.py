@@ -15,7 +15,7 @@ import pytest
 from adapters.contract import Episode, Task
 from adapters.environments.sop import create as create_sop
 from adapters.runtime.rollout_log import RolloutLog
-from bench.chaos_kit.code import CHANGED, PLUGIN, CodeError, next_release, plugin
+from bench.chaos_kit.code import LOG, PLUGIN, CodeError, next_release, plugin
 from bench.chaos_kit.faulty_sop import CALL, VARIABLE, Injected, create, kind_of
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +101,7 @@ async def test_most_cases_are_left_alone(fault: str) -> None:
 
 def test_each_release_goes_on_from_the_others_log(tmp_path: Path) -> None:
     folder = next_release(ROOT, tmp_path)
-    spec = importlib.util.spec_from_file_location("next_rollout_log", folder / CHANGED)
+    spec = importlib.util.spec_from_file_location("next_rollout_log", folder / LOG)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -120,8 +120,15 @@ def test_each_release_goes_on_from_the_others_log(tmp_path: Path) -> None:
     assert written[1].count(b'"next"') == 2
 
 
+def test_a_release_with_another_prompt_differs_in_that_alone(tmp_path: Path) -> None:
+    folder = next_release(ROOT, tmp_path, "prompt")
+    paths = [path.relative_to(ROOT) for path in (ROOT / "adapters").rglob("*.py")]
+    changed = [str(path) for path in paths if (ROOT / path).read_text() != (folder / path).read_text()]
+    assert changed == ["adapters/environments/sop/episode.py"]
+
+
 def test_code_that_has_moved_on_is_named(tmp_path: Path) -> None:
-    changed = tmp_path / "old" / CHANGED
+    changed = tmp_path / "old" / LOG
     changed.parent.mkdir(parents=True)
     changed.write_text("nothing\n")
     with pytest.raises(CodeError, match="rollout_log"):
