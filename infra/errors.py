@@ -43,9 +43,11 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
         return f"{where}: {context['error']}."
     if kind == "string_pattern_mismatch":
         return f"{where}: '{given}' does not have the form of {_form(location, context['pattern'])}."
-    return f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {given!r}."
+    reason = LEAST_BECAUSE.get(where, "") if kind == "greater_than_equal" else ""
+    return f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {given!r}{reason}."
 
 
+LEAST_BECAUSE = {"intake.timeout_seconds": ": the forwarder's calls to S3 and SQS may take 28 s"}
 EXAMPLES = {
     "account": "an account id, such as '123456789012'",
     "alarm_emails": "an e-mail address",

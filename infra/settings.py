@@ -20,6 +20,8 @@ SERVICE_RETRIES = 10
 """The most retries of one rollout that a job may ask for (`rollout_max_retries`)."""
 LEAST_IN_FLIGHT = 32
 """The lower bound of a job's `rollout_max_concurrency`."""
+FORWARDER_CALLS_SECONDS = 28
+"""What the forwarder's calls may take, by the sum in lambda/forwarder/handler.py; its clients take more."""
 
 Arn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:.+$")]
 BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
@@ -166,8 +168,8 @@ class Intake(Settings):
 
     memory_mb: int = Field(default=256, ge=128, le=10240)
     """Of the forwarder; CPU comes with it."""
-    timeout_seconds: int = Field(default=20, ge=8, le=60)
-    """Longer than the forwarder's own calls may take: it answers before it is killed."""
+    timeout_seconds: int = Field(default=35, ge=FORWARDER_CALLS_SECONDS + 4, le=60)
+    """Longer than the forwarder's own calls may take (28 s): it answers before it is killed."""
     reserved_concurrency: int | None = Field(default=None, ge=1, le=1000)
     """Concurrency kept for the forwarder; a service keeps up to 96 rollouts in flight."""
     max_receive_count: int = Field(default=100, ge=50, le=1000)

@@ -3,10 +3,14 @@
 CompleteRollout and UpdateReward carry a ClientToken and may be repeated. Sample has no idempotency token:
 a connection that was refused and a 429 did nothing and are retried, but a reset, a timeout or a 5xx after
 the request was sent leaves an *uncertain* turn, which the service may have recorded.
+
+What is said of a failure goes to the log. The answer to a Sample may repeat the prompt, or be the policy's
+own words: nothing of it is said but its status and the error's type.
 """
 
 import asyncio
 import random
+import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -37,6 +41,10 @@ WORTH_WAITING = frozenset({401, 402, 403, 429})
 """An operator, or time, puts these right: credentials that rotate, a quota, a permission, throttling."""
 GONE_WORDS = ("not in valid status", "Cannot transition trajectory")
 """How the service words a call to a trajectory whose state forbids it, whatever the status code."""
+ERROR_TYPE = re.compile(r"(?:[\w.]+#)?([A-Z][A-Za-z]{2,63})(?::.*)?")
+"""A type alone, or as AWS's protocols write it: `namespace#Type`, `Type:http://…`."""
+MESSAGE_CHARS = 200
+"""Of the message to a report that is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,8 @@ class Reply:
     status: int
     body: bytes
     retry_after: float | None
+    error_type: str = ""
+    """As its header names it."""
 
 
 class Unsent(Exception):
@@ -142,7 +152,7 @@ class JobRuntime:
                 completion = _completion(reply)
                 if completion is not None:
                     return completion
-                problem, retry_after = _describe(reply), reply.retry_after
+                problem, retry_after = _kind(reply), reply.retry_after
                 if reply.status in (401, 403):
                     self._authorizer.renew()
                     if not renewed:
@@ -213,7 +223,7 @@ class JobRuntime:
             else:
                 if reply.status == 200:
                     return Report(done=True)
-                problem, retry_after = _describe(reply), reply.retry_after
+                problem, retry_after = f"{_kind(reply)} {_message(reply)}".rstrip(), reply.retry_after
                 if _is_gone(reply):
                     return Report(done=again and reply.status != 404, detail=problem)
                 if reply.status in (401, 403):
@@ -261,13 +271,18 @@ class JobRuntime:
                 url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as answer:
                 content = await answer.read()
-                return Reply(answer.status, content, _retry_after(answer.headers.get("Retry-After")))
+                return Reply(
+                    answer.status,
+                    content,
+                    _retry_after(answer.headers.get("Retry-After")),
+                    answer.headers.get("x-amzn-ErrorType", ""),
+                )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Unsent(f"no connection to the Job Runtime: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unknown(
-                f"no answer from the Job Runtime: {type(error).__name__} {error}".strip()
-            ) from error
+            # aiohttp quotes what it cannot parse; the errors of the network itself hold no answer.
+            said = error if isinstance(error, OSError) else ""
+            raise Unknown(f"no answer from the Job Runtime: {type(error).__name__} {said}".strip()) from error
 
 
 def open_session(max_connections: int) -> aiohttp.ClientSession:
@@ -310,8 +325,30 @@ def _raise_if_final(reply: Reply, problem: str, first: bool) -> None:
         raise SampleRejected(problem)
 
 
-def _describe(reply: Reply) -> str:
-    return f"HTTP {reply.status} {reply.body[:300].decode(errors='replace')}"
+def _kind(reply: Reply) -> str:
+    """Status and type of an answer, and nothing that somebody else may have put into it."""
+    if reply.status == 200:
+        return "HTTP 200, no valid completion"
+    fields = _fields(reply)
+    named = (reply.error_type, fields.get("__type"), fields.get("code"))
+    types = (ERROR_TYPE.fullmatch(name) for name in named if isinstance(name, str))
+    kind = next((found[1] for found in types if found), "")
+    return f"HTTP {reply.status} {kind}".rstrip()
+
+
+def _message(reply: Reply) -> str:
+    """The service's own words, for an answer to a report: in that there is no prompt to repeat."""
+    fields = _fields(reply)
+    message = fields.get("message") or fields.get("Message")
+    return message[:MESSAGE_CHARS] if isinstance(message, str) else ""
+
+
+def _fields(reply: Reply) -> dict[str, Any]:
+    try:
+        read = orjson.loads(reply.body)
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}
 
 
 def _retry_after(value: str | None) -> float | None:

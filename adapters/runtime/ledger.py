@@ -7,13 +7,15 @@ a laptop, tests); a shared ledger has the same two protocols.
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from adapters.contract import Outcome, RolloutError
 from adapters.runtime.rollout_log import RolloutLog
 
+T = TypeVar("T")
 REMEMBERED = 20_000
-"""Acknowledged rollouts kept by a MemoryLedger, to answer a late duplicate without work."""
+"""Rollouts that a MemoryLedger keeps: so many acknowledged ones, to answer a late duplicate without work, and
+so many that are to be gone on with, or reported, if somebody asks again. The oldest are forgotten first."""
 
 UNCOUNTED = 1_000_000
 """Samples begun, where nobody counts them: more than any log can account for."""
@@ -158,6 +160,7 @@ class MemoryClaim:
     async def record(self, outcome: Outcome) -> None:
         self.check(0)
         self._entry.outcome = outcome
+        self._entry.log = RolloutLog()  # with an outcome nothing is resumed: the conversation may go
 
     async def acknowledge(self) -> None:
         self._entry.acknowledged = True
@@ -177,27 +180,31 @@ class MemoryLedger:
     """The ledger of one process."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
+        self._held: dict[str, _Entry] = {}
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._settled: OrderedDict[str, Outcome] = OrderedDict()
 
     async def claim(self, key: str) -> MemoryClaim | Outcome | None:
         if key in self._settled:
             return self._settled[key]
-        entry = self._entries.setdefault(key, _Entry())
-        if entry.held:
-            return None
+        if key in self._held:
+            held = self._held[key]
+            return held.outcome if held.acknowledged else None
+        entry = self._held[key] = self._entries.pop(key, _Entry())
         entry.held = True
         entry.attempt += 1
         return MemoryClaim(self, key, entry)
 
     def settle(self, key: str) -> None:
-        """Forget an entry that needs no further work, keeping its outcome for duplicates."""
-        entry = self._entries[key]
-        if entry.outcome is None:
-            if not entry.log.samples:  # with Samples, the next claim goes on from the log
-                del self._entries[key]
-        elif entry.acknowledged:
-            del self._entries[key]
-            self._settled[key] = entry.outcome
-            if len(self._settled) > REMEMBERED:
-                self._settled.popitem(last=False)
+        """Put by what a claim leaves that is given back: for duplicates, or to be gone on with."""
+        entry = self._held.pop(key)
+        if entry.outcome is not None and entry.acknowledged:
+            _remember(self._settled, key, entry.outcome)
+        elif entry.outcome is not None or entry.log.samples:
+            _remember(self._entries, key, entry)  # the next claim reports it, or goes on from the log
+
+
+def _remember(kept: OrderedDict[str, T], key: str, value: T) -> None:
+    kept[key] = value
+    if len(kept) > REMEMBERED:
+        kept.popitem(last=False)

@@ -33,8 +33,13 @@ JOB_ARN = re.compile(
 )
 ROLLOUT_ID = re.compile(r"[!-~]{1,256}")
 
-# Shorter than the function's own timeout, so that a slow queue is answered with an error and not with a kill.
-_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+# A slow S3 or SQS is to be answered with an error, and not with a kill. So all of this is shorter than the
+# function's timeout, of which infra/settings.py makes sure (FORWARDER_CALLS_SECONDS, a test compares them):
+# a call   2 attempts x (1 s to connect + 3 s to answer) + 1 pause                     = 14 s
+#          the pause is at most 1 s, and 5 s more if the answer asks for it (x-amz-retry-after)
+# an event a call to S3 if the request is large, then one to SQS                       = 28 s
+# More attempts are not needed here: the service itself repeats what is answered with an error.
+_CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
 _clients: dict[str, Any] = {}
 
 

@@ -136,6 +136,14 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "foundation.buckets.promts: unknown key. Did you mean 'prompts'?",
     ),
     (
+        {"intake": {"timeout_seconds": 20}},
+        "greater than or equal to 32, not 20: the forwarder's calls to S3 and SQS may take 28 s.",
+    ),
+    (
+        {"intake": {"timeout_seconds": 70}},
+        "intake.timeout_seconds: input should be less than or equal to 60, not 70.",
+    ),
+    (
         {"intake": {"max_receive_count": 3}},
         "max_receive_count: input should be greater than or equal to 50, not 3.",
     ),

@@ -1,8 +1,11 @@
 """The forwarder, as Lambda runs it: a handler file in a process of its own, against a real SQS and S3 API."""
 
+import contextlib
 import importlib.util
 import json
 import os
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,15 +14,19 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from botocore.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.contract import RolloutRequest
+from infra.settings import FORWARDER_CALLS_SECONDS
 from rehearsal.service.agents import AgentError, ForwarderAgent
 from tests.aws import REGION, client, ministack
 
 ROOT = Path(__file__).parents[2]
 HANDLER = ROOT / "lambda/forwarder/handler.py"
+ASKED_PAUSE_SECONDS = 5
+"""The most that botocore pauses longer because an answer asks for it."""
 JOB = f"arn:aws:sagemaker:{REGION}:111122223333:job/AgentRFT/desk-1"
 
 
@@ -217,6 +224,49 @@ def test_no_event_makes_it_raise(wrong: Any) -> None:
 
 
 HANDLER_MODULE = load()
+
+
+def test_its_calls_take_no_longer_than_the_settings_say() -> None:
+    config = HANDLER_MODULE._CONFIG
+    attempts = config.retries["total_max_attempts"]
+    longest_pauses = sum(2**n + ASKED_PAUSE_SECONDS for n in range(attempts - 1))
+    call = attempts * (config.connect_timeout + config.read_timeout) + longest_pauses
+    assert 2 * call == FORWARDER_CALLS_SECONDS  # a large request is put into S3 first
+
+
+@pytest.fixture
+def silence() -> Iterator[list[socket.socket]]:
+    """Connections to a server that accepts and never answers; the first element is its own socket."""
+    server = socket.create_server(("127.0.0.1", 0), backlog=50)
+    connections = [server]
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connections.append(server.accept()[0])
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    yield connections
+    server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    for each in connections:
+        each.close()
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_silent_service_is_given_up_after_two_attempts(
+    environ: pytest.MonkeyPatch, silence: list[socket.socket], large: bool
+) -> None:
+    environ.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silence[0].getsockname()[1]}")
+    module = load()
+    environ.setattr(module, "_CONFIG", module._CONFIG.merge(Config(read_timeout=0.2)))
+    began = time.monotonic()
+    answer = module.handler(event("x" * 950_000 if large else "do it"), None)
+    assert answer["errorType"] == "InternalServerError"
+    assert "Read timeout" in answer["errorMessage"]
+    assert len(silence) - 1 == 2
+    assert time.monotonic() - began < 2 * 0.2 + 1 + 2  # both attempts, the pause, and the making of a client
 
 
 def test_the_package_is_small() -> None:

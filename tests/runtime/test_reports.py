@@ -171,6 +171,49 @@ async def test_acknowledged_outcomes_are_remembered_up_to_a_limit(monkeypatch: p
     assert isinstance(await ledger.claim("a"), MemoryClaim)
 
 
+async def held(ledger: MemoryLedger, key: str) -> MemoryClaim:
+    claim = await ledger.claim(key)
+    assert isinstance(claim, MemoryClaim)
+    return claim
+
+
+async def test_what_is_not_acknowledged_is_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.runtime.ledger.REMEMBERED", 2)
+    ledger = MemoryLedger()
+    at_work = await held(ledger, "at work")
+    for key in "abc":
+        claim = await held(ledger, key)
+        claim.log.sampled(b"", {})
+        if key != "b":
+            await claim.record(DONE)
+        await claim.release()
+    at_work.check(1)  # the oldest of all, but somebody's
+    forgotten, left, to_report = [await held(ledger, key) for key in "abc"]
+    assert (forgotten.attempt, forgotten.outcome) == (1, None)
+    assert (left.attempt, left.log.samples) == (2, 1)
+    assert (to_report.attempt, to_report.outcome) == (2, DONE)
+
+
+async def test_a_conversation_is_dropped_when_its_outcome_stands() -> None:
+    ledger = MemoryLedger()
+    claim = await held(ledger, "a")
+    claim.log.sampled(b"", {})
+    await claim.record(DONE)
+    await claim.release()
+    assert (await held(ledger, "a")).log.samples == 0
+
+
+async def test_an_acknowledged_rollout_is_answered_while_its_claim_is_held() -> None:
+    ledger = MemoryLedger()
+    claim = await held(ledger, "a")
+    await claim.record(DONE)
+    assert await ledger.claim("a") is None
+    await claim.acknowledge()
+    assert await ledger.claim("a") == DONE
+    await claim.release()
+    assert await ledger.claim("a") == DONE
+
+
 async def test_duplicates_at_once_join_nothing_but_the_claim(service: FakeJobRuntime) -> None:
     service.policy = lambda seen: (
         assistant() if len(seen.body["messages"]) > 2 else assistant(None, tool_call("look"))

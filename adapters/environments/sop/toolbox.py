@@ -11,8 +11,9 @@ import importlib.util
 import json
 import random
 import sys
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,49 @@ import orjson
 
 from adapters.contract import ToolResult
 
+LET_GO_SECONDS = 1.0
+"""How long a call that is given up may take to come back. Shorter than the runtime waits for a cut tool."""
+MOST_HANGING = 8
+"""Threads of one domain that may hang: they are never got back, and one that computes slows all others."""
 _ORJSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+
+
+class ToolsHang(Exception):
+    """So many calls hang in tools of this domain that no further one is begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """A manager and the dice that its module throws; for one thread at a time."""
+
+    domain: str
+    manager: Any
+    chance: random.Random | None
+
+    def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
+        try:
+            if self.chance is not None:
+                self.chance.seed(_seed(self.domain, name, arguments))
+            result = self.manager.process_tool_call(name, arguments)
+            return ToolResult(_json(result))
+        # A tool of the folder is foreign code: whatever it raises is its refusal of these arguments.
+        except Exception as error:  # noqa: BLE001
+            return ToolResult(_json({"error": _describe(error)}), is_error=True)
+
+
+class _Line:
+    """Calls that wait for one manager. They wait without a thread: there is the one that calls it."""
+
+    def __init__(self, load: Callable[[], Tools]) -> None:
+        self.threads = ThreadPoolExecutor(1, thread_name_prefix="sop-tools")
+        self._load = load
+        self._tools: Tools | None = None
+
+    def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
+        """In the thread, where importing the tools may take its time."""
+        if self._tools is None:
+            self._tools = self._load()
+        return self._tools.call(name, arguments)
 
 
 class Toolbox:
@@ -29,34 +72,60 @@ class Toolbox:
 
     `blocking` tools run in a thread, one at a time for the domain. A module that sets `BLOCKING = False`
     promises pure calls of microseconds, and is called on the event loop.
+
+    A thread cannot be stopped. So a call that is given up and does not come back keeps its thread and its
+    tools, and those behind it go on with tools that are loaded anew: by the promise above nothing is lost.
     """
 
-    def __init__(self, domain: str, manager: Any, *, chance: random.Random | None, blocking: bool) -> None:
-        self._domain = domain
-        self._manager = manager
-        self._chance = chance
-        self._lock = threading.Lock()
+    def __init__(self, tools: Tools, reload: Callable[[], Tools], *, blocking: bool) -> None:
+        self._tools = tools
+        self._reload = reload
+        self._line = _Line(lambda: tools)
+        self._hanging: set[Future[ToolResult]] = set()
         self.blocking = blocking
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
-        """The result as JSON text; whatever the tool raises is a result `{"error": …}`."""
-        if self.blocking:
-            return await asyncio.to_thread(self._locked, name, dict(arguments))
-        return self._call(name, dict(arguments))
+        """The result as JSON text; whatever the tool raises is a result `{"error": …}`.
 
-    def _locked(self, name: str, arguments: dict[str, Any]) -> ToolResult:
-        with self._lock:
-            return self._call(name, arguments)
+        Raises:
+            ToolsHang: `MOST_HANGING` earlier calls have not come back.
+        """
+        if not self.blocking:
+            return self._tools.call(name, dict(arguments))
+        while True:
+            if len(self._hanging) >= MOST_HANGING:
+                raise ToolsHang(f"{len(self._hanging)} calls hang in the tools of {self._tools.domain}")
+            line = self._line
+            job = line.threads.submit(line.call, name, dict(arguments))
+            answer = asyncio.wrap_future(job)
+            try:
+                await asyncio.wait({answer})
+            except asyncio.CancelledError:
+                await self._give_up(line, job, answer)
+                raise
+            if not answer.cancelled():
+                return answer.result()
+            # A call in front of it hangs, and its line was given up.
 
-    def _call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
+    async def _give_up(
+        self, line: _Line, job: "Future[ToolResult]", answer: "asyncio.Future[ToolResult]"
+    ) -> None:
+        """Leave the line, or take it from a call that hangs."""
+        if job.cancel():  # it was not its turn yet
+            return
         try:
-            if self._chance is not None:
-                self._chance.seed(_seed(self._domain, name, arguments))
-            result = self._manager.process_tool_call(name, arguments)
-            return ToolResult(_json(result))
-        # A tool of the folder is foreign code: whatever it raises is its refusal of these arguments.
-        except Exception as error:  # noqa: BLE001
-            return ToolResult(_json({"error": _describe(error)}), is_error=True)
+            await asyncio.wait({answer}, timeout=LET_GO_SECONDS)
+        finally:
+            if not answer.cancel():
+                answer.exception()  # looked at: asyncio would print it, with what is in it
+            if not job.done():
+                self._pass_by(line, job)
+
+    def _pass_by(self, line: _Line, job: "Future[ToolResult]") -> None:
+        self._hanging.add(job)
+        job.add_done_callback(self._hanging.discard)
+        self._line = _Line(self._reload)
+        line.threads.shutdown(wait=False, cancel_futures=True)
 
 
 def load_toolbox(path: Path) -> Toolbox:
@@ -65,6 +134,12 @@ def load_toolbox(path: Path) -> Toolbox:
     Raises:
         ValueError: names the file, what is wrong, and what to do.
     """
+    tools, blocking = _load(path)
+    return Toolbox(tools, lambda: _load(path)[0], blocking=blocking)
+
+
+def _load(path: Path) -> tuple[Tools, bool]:
+    """The tools, and whether they block."""
     module = _import(path)
     managers = [
         value
@@ -84,7 +159,7 @@ def load_toolbox(path: Path) -> Toolbox:
     if not callable(getattr(manager, "process_tool_call", None)):
         raise ValueError(f"{path}: {managers[0].__name__} has no method process_tool_call(name, input).")
     blocking = bool(getattr(module, "BLOCKING", True))
-    return Toolbox(path.parent.name, manager, chance=chance, blocking=blocking)
+    return Tools(path.parent.name, manager, chance), blocking
 
 
 def _import(path: Path) -> ModuleType:
