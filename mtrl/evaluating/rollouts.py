@@ -21,6 +21,7 @@ CUT_SHORT = frozenset(
         StopReason.DRAINED,
         StopReason.TRAJECTORY_GONE,
         StopReason.CRASHED,
+        StopReason.POISONED,
         StopReason.EXPIRED,
         StopReason.DUPLICATE,
         LOST,
