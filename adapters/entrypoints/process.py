@@ -50,7 +50,8 @@ async def start(
     keys = await asyncio.to_thread(_seal_keys, settings)
     environment = OpeningEnvironment(load_environment(settings.environment, environ), keys)
     loop = load_loop(settings.loop)
-    telemetry = Telemetry(settings.metrics_namespace, environment.name, settings.log_level)
+    # By the name that alarms are made for, whatever the plug-in calls itself.
+    telemetry = Telemetry(settings.metrics_namespace, settings.environment, settings.log_level)
     _check_context(settings, environment, telemetry)
     credentials = default_credentials()
     authorizer: Authorizer = (

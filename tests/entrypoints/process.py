@@ -20,11 +20,12 @@ SECRET = "wJalrXUtnFEMI-not-to-be-seen"
 
 
 def plugins(folder: Path) -> str:
-    """A PYTHONPATH entry that registers the fake environment, by metadata alone."""
+    """A PYTHONPATH entry that registers the fake environment under two names, by metadata alone."""
     metadata = folder / "mtrl_fakes-0.dist-info"
     metadata.mkdir(parents=True, exist_ok=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mtrl-fakes\nVersion: 0\n")
-    (metadata / "entry_points.txt").write_text("[mtrl.environments]\nfake = adapters.runtime.fakes:create\n")
+    names = "".join(f"{name} = adapters.runtime.fakes:create\n" for name in ("fake", "renamed"))
+    (metadata / "entry_points.txt").write_text(f"[mtrl.environments]\n{names}")
     return str(folder)
 
 

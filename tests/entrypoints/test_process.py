@@ -72,6 +72,16 @@ async def test_a_taken_port(tmp_path: Path) -> None:
     assert "PORT" in text
 
 
+async def test_metrics_go_by_the_name_that_the_alarms_are_made_for(
+    service: FakeJobRuntime, tmp_path: Path
+) -> None:
+    """It is the setting's; what the plug-in calls itself may be another."""
+    async with adapter_process(tmp_path, service.url, MTRL_ENVIRONMENT="renamed") as served:
+        status, _ = await served.post(wire())
+        assert status == 200
+        assert (await served.logged("rollout"))["Environment"] == "renamed"
+
+
 async def test_busy_full_and_joined(service: FakeJobRuntime, tmp_path: Path) -> None:
     service.script("sample", Answer(fault="hang"))
     async with adapter_process(tmp_path, service.url, MTRL_MAX_CONCURRENCY="1") as served:
