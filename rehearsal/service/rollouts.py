@@ -180,10 +180,11 @@ class RolloutSender:
 
     def _judge(self, status: str, trajectory: Trajectory, problem: str) -> None:
         fail_on = self._options.fail_on
-        if status == "lost" and not trajectory.turns and "no-sample" in fail_on:
-            raise RolloutFailed(
-                f"No sampling requests were received for this rollout ({trajectory.id}). {problem}".strip()
-            )
+        unsampled = {"failed-unsampled"} if status == "failed" else {"no-sample", "lost"}
+        if not trajectory.turns and unsampled & fail_on:
+            how = "" if trajectory.state == "closed" else f"It was sealed {trajectory.state} without one. "
+            none = f"No sampling requests were received for this rollout ({trajectory.id})."
+            raise RolloutFailed(f"{none} {how}{problem}".strip())
         if status == "failed" and "failed" in fail_on:
             raise RolloutFailed(f"The agent signaled that the trajectory failed ({trajectory.id}).")
         if status == "lost" and "lost" in fail_on:
@@ -197,4 +198,5 @@ def _digest(prompt: str) -> int:
 def _status(trajectory: Trajectory) -> Literal["ready", "failed", "lost"]:
     if trajectory.state == "failed":
         return "failed"
-    return "ready" if trajectory.rewards is not None else "lost"
+    # A reward for nothing that was sampled is no result: there is nothing to train on or to measure.
+    return "ready" if trajectory.rewards is not None and trajectory.turns else "lost"

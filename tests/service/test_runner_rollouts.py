@@ -172,6 +172,27 @@ async def test_a_failed_seal_or_a_reward_is_not_retried() -> None:
     assert len(bench.agent.payloads) == 2
 
 
+async def _reports(trajectories: Trajectories, name: str, status: str) -> None:
+    """A seal and a reward, and no Sample before them."""
+    trajectories.seal(ARN, name, status, "")
+    trajectories.reward(ARN, name, (1.0,), "")
+
+
+@pytest.mark.parametrize(
+    ("sealed", "kind", "kept"), [("ready", "no-sample", "lost"), ("failed", "failed-unsampled", "failed")]
+)
+async def test_a_report_without_a_sample_is_no_valid_rollout(sealed: str, kind: str, kept: str) -> None:
+    async def how(trajectories: Trajectories, name: str) -> None:
+        await _reports(trajectories, name, sealed)
+
+    others = frozenset({"no-sample", "failed-unsampled"} - {kind})
+    (found,) = await Bench(how, fail_on=others).send()
+    assert found.status == kept
+    says = rf"No sampling requests were received .*It was sealed {sealed} without one\."
+    with pytest.raises(RolloutFailed, match=says):
+        await Bench(how, fail_on=frozenset({kind})).send()
+
+
 async def test_one_failure_ends_all_rollouts() -> None:
     ended: list[str] = []
 
