@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from mtrl.rehearsing.jobs import JobsClient
+from mtrl.rehearsing.plan import EPOCHS
 from rehearsal.policies.tiny import TinyPolicy
 from rehearsal.service.models import make_policy
+from rehearsal.trainer.hyperparameters import TrainingHyperparameters
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +44,7 @@ def test_an_agent_learns(learned: tuple[Path, dict[str, Any]]) -> None:
     _, result = learned
     assert 0 < result["base"]["score"] < 0.3
     assert result["trained"]["score"] >= 0.9
-    assert result["disagreements"] == 0
+    assert (result["disagreements"], result["steps"]) == (0, 20)
 
 
 def test_the_json_has_the_promised_names(learned: tuple[Path, dict[str, Any]]) -> None:
@@ -122,6 +124,7 @@ def test_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
         (["--policy", "tinny"], "Accepted: tiny, tiny:CHECKPOINT, scripted:FILE, openai:URL, bedrock:MODEL."),
         (["--policy", "scripted:/does/not/exist"], "Cannot read the script"),
         (["--policy", "openai:nowhere"], "is no URL"),
+        (["--steps", "151"], "enough for 150 (30 epochs, the service's maximum"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
@@ -131,6 +134,10 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], said: s
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_as_many_epochs_as_the_service_takes() -> None:
+    assert TrainingHyperparameters.TABLE["max_epochs"].high == EPOCHS
 
 
 def test_an_unaccepted_licence_is_shown_and_stops(tmp_path: Path) -> None:
