@@ -169,7 +169,8 @@ class RolloutSender:
         phase = ("train", "val", "eval").index(ticket.phase)
         place = ticket.prompt_index if self._options.seed_by == "row" else _digest(ticket.prompt)
         seed = hash_seed(self._options.seed, phase, ticket.step, place, ticket.member)
-        return self._trajectories.open(self._job_arn, rollout_id, seed, self._policy)
+        trained = ticket.phase == "train"
+        return self._trajectories.open(self._job_arn, rollout_id, seed, self._policy, trained=trained)
 
     def _again(self, ticket: Ticket, trajectory: Trajectory, attempt: int) -> Trajectory:
         self._trajectories.count(self._job_arn, "rollout_retries")

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rehearsal.policies.base import Sampled
 from rehearsal.service import rollouts
 from rehearsal.service.agents import AgentError
 from rehearsal.service.options import ServiceOptions
@@ -54,7 +56,14 @@ async def finish(trajectories: Trajectories, name: str, value: float = 1.0) -> N
 class Bench:
     """A sender over an agent, and what it needs."""
 
-    def __init__(self, how: How, *, stop: Callable[[], bool] = lambda: False, **options: Any) -> None:
+    def __init__(
+        self,
+        how: How,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+        policy: Turns | None = None,
+        **options: Any,
+    ) -> None:
         self.trajectories = Trajectories()
         self.agent = Agent(self.trajectories, how)
         given = ServiceOptions(Path(), **options)
@@ -65,15 +74,15 @@ class Bench:
             self.trajectories,
             self.agent,
             ARN,
-            Turns(TURN),
+            policy or Turns(TURN),
             stop_requested=stop,
             restarts=restarts,
         )
 
-    async def send(self, number: int = 1, **more: Any) -> list[Finished]:
+    async def send(self, number: int = 1, phase: Any = "train", **more: Any) -> list[Finished]:
         given = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 9, "concurrency": 8, "timeout": 5.0}
         sampling = Sampling(**{**given, "attempts": 1, **more})
-        tickets = [Ticket("train", 0, index, str(index), 0) for index in range(number)]
+        tickets = [Ticket(phase, 0, index, str(index), 0) for index in range(number)]
         return await self.sender.send(tickets, sampling)
 
 
@@ -170,6 +179,22 @@ async def test_a_failed_seal_or_a_reward_is_not_retried() -> None:
     found = await bench.send(2, attempts=3)
     assert [each.status for each in found] == ["failed", "ready"]
     assert len(bench.agent.payloads) == 2
+
+
+class Tracing(Turns):
+    """As a policy that is trained: it leaves a trace of every turn."""
+
+    async def sample(self, request: Mapping[str, Any], seed: int) -> Sampled:
+        return replace(await super().sample(request, seed), trace="how it was drawn")
+
+
+@pytest.mark.parametrize(("phase", "kept"), [("train", "how it was drawn"), ("val", None), ("eval", None)])
+async def test_of_a_finished_rollout_only_what_is_needed_is_kept(phase: Any, kept: str | None) -> None:
+    """An evaluation holds all its rollouts until the last: conversations and traces are most of each."""
+    (found,) = await Bench(finish, policy=Tracing(TURN)).send(phase=phase)
+    (turn,) = found.trajectory.turns
+    assert (turn.trace, turn.message, turn.prompt_tokens) == (kept, TURN, 7)
+    assert found.trajectory.last_messages == ()
 
 
 async def _reports(trajectories: Trajectories, name: str, status: str) -> None:
