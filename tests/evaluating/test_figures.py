@@ -169,7 +169,7 @@ def test_another_evaluation_is_not_resumed(tmp_path: Path) -> None:
 
 
 def test_one_command_at_a_time(tmp_path: Path) -> None:
-    with EvaluationFolder(tmp_path).held(), pytest.raises(PlanError, match="Another evaluation is at work"):  # noqa: SIM117
+    with EvaluationFolder(tmp_path).held(), pytest.raises(PlanError, match="Another command is at work"):  # noqa: SIM117
         with EvaluationFolder(tmp_path).held():
             pass
     with EvaluationFolder(tmp_path).held():

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mtrl.rehearsing.holding import held
 from mtrl.rehearsing.jobs import JobsClient
 from mtrl.rehearsing.plan import EPOCHS
 from rehearsal.policies.tiny import TinyPolicy
@@ -134,6 +135,17 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], said: s
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_two_rehearsals_in_one_folder_are_one_too_many(tmp_path: Path) -> None:
+    written = tmp_path / "work/adapter.log"
+    written.parent.mkdir()
+    written.write_text("of the first\n")
+    with held(tmp_path):
+        done = mtrl("rehearse", "--out", str(tmp_path), "--steps", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Another command is at work in" in done.stderr
+    assert written.read_text() == "of the first\n"
 
 
 def test_as_many_epochs_as_the_service_takes() -> None:
