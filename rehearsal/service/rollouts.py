@@ -14,6 +14,8 @@ from rehearsal.service.wire.job_runtime import hash_seed
 
 RETRY_PAUSE_SECONDS = 0.2
 STOP_POLL_SECONDS = 0.1
+ID_PERIOD = 10**9
+"""Milliseconds, 11 days: only jobs of one name that were made just so far apart share their rollout ids."""
 
 
 class StopRequested(Exception):
@@ -79,6 +81,7 @@ class RolloutSender:
         policy: Any,
         *,
         stop_requested: Callable[[], bool] = lambda: False,
+        created: float = 0.0,
         restarts: int = 0,
     ) -> None:
         self._options = options
@@ -88,8 +91,11 @@ class RolloutSender:
         self._job_arn = job_arn
         self._policy = policy
         self._stop_requested = stop_requested
-        # Agents of before the restart may still be playing: under the old id they would join in.
-        self._suffix = f"-s{restarts}" if restarts and options.retry_ids == "renew" else ""
+        # Agents of before may still be playing: for a deleted job of the same name, and so the same ARN, or
+        # for this one before the restart. Under the old id they would join in.
+        self._suffix = f"-j{round(created * 1000) % ID_PERIOD}"
+        if restarts and options.retry_ids == "renew":
+            self._suffix += f"-s{restarts}"
 
     async def send(self, tickets: Sequence[Ticket], sampling: Sampling) -> list[Finished]:
         """Make all rollouts, in the order of `tickets`.

@@ -76,6 +76,7 @@ class Bench:
             ARN,
             policy or Turns(TURN),
             stop_requested=stop,
+            created=1.5,
             restarts=restarts,
         )
 
@@ -144,12 +145,12 @@ async def test_no_reward_in_time_is_retried_under_a_new_id(monkeypatch: pytest.M
     monkeypatch.setattr(rollouts, "RETRY_PAUSE_SECONDS", 0.0)
 
     async def how(trajectories: Trajectories, name: str) -> None:
-        await (finish if name.endswith("-r1") else sample)(trajectories, name)
+        await (finish if name.endswith("-j1500-r1") else sample)(trajectories, name)
 
     bench = Bench(how)
     (found,) = await bench.send(timeout=0.1, attempts=3)
     assert (found.status, found.retries, len(found.trajectory.turns)) == ("ready", 1, 1)
-    first = bench.trajectories.get(ARN, "train-00000-00000-00")
+    first = bench.trajectories.get(ARN, "train-00000-00000-00-j1500")
     assert (first.state, found.trajectory.seed) == ("closed", first.seed), "a retry draws the same"
 
 
@@ -244,7 +245,7 @@ async def test_a_stop_gives_up_what_is_in_flight() -> None:
     with pytest.raises(StopRequested):
         await bench.send(3)
     names = {payload["metadata"]["rolloutId"] for payload in bench.agent.payloads}
-    assert names <= {f"train-00000-{n:05d}-00-s2" for n in range(3)}
+    assert names <= {f"train-00000-{n:05d}-00-j1500-s2" for n in range(3)}
 
 
 def test_by_prompt_a_part_of_a_data_set_is_played_as_in_the_whole() -> None:

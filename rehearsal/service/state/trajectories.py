@@ -55,7 +55,7 @@ class Trajectories:
         self._known: dict[tuple[str, str], Trajectory] = {}
         self._past: deque[Trajectory] = deque()
         self.counts: dict[str, Counter[str]] = {}
-        """By job ARN: samples, seals, rewards, and each kind of breach."""
+        """By job ARN: samples, seals, rewards, and each kind of breach; until the job is deleted."""
 
     def open(
         self, job_arn: str, rollout_id: str, seed: int, policy: Any, *, trained: bool = True
@@ -97,6 +97,11 @@ class Trajectories:
         """Close whatever a job has left open: no agent may go on sampling for a job that has ended."""
         for trajectory in [t for t in self._known.values() if t.job_arn == job_arn and t.policy is not None]:
             self.forget(trajectory)
+
+    def forget_job(self, job_arn: str) -> None:
+        """Know nothing of a job any more: its rollouts are not found, its counts start anew."""
+        self._known = {key: known for key, known in self._known.items() if key[0] != job_arn}
+        self.counts.pop(job_arn, None)
 
     def begin_sample(self, job_arn: str, rollout_id: str, request: Mapping[str, Any]) -> Trajectory:
         """Check that a Sample is allowed now, and whether it extends the conversation."""
