@@ -218,6 +218,10 @@ def test_data_that_cannot_be_used_is_named(stage: Stage) -> None:
     cases = {
         "few": (training(few, stage.out), "Channel train: 2 rows, fewer than global_batch_size 32"),
         "twice": (training(twice, stage.out), "Channel train: Duplicate prompts in row 33 (= 6)"),
+        "validation": (
+            training(stage.data, stage.out, channel("validation", twice)),
+            "Channel validation: Duplicate prompts in row 33 (= 6)",
+        ),
         "missing": (training(missing, stage.out), "missing.jsonl: there is no such file"),
         "hub": (training(stage.data, stage.out), "not DatasetSource"),
         "output": (training(stage.data, stage.data), "cannot be written"),
