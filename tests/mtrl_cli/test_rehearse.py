@@ -137,21 +137,6 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], said: s
     assert not (tmp_path / "out").exists()
 
 
-def test_two_rehearsals_in_one_folder_are_one_too_many(tmp_path: Path) -> None:
-    written = tmp_path / "work/adapter.log"
-    written.parent.mkdir()
-    written.write_text("of the first\n")
-    with held(tmp_path):
-        done = mtrl("rehearse", "--out", str(tmp_path), "--steps", "0")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Another command is at work in" in done.stderr
-    assert written.read_text() == "of the first\n"
-
-
-def test_as_many_epochs_as_the_service_takes() -> None:
-    assert TrainingHyperparameters.TABLE["max_epochs"].high == EPOCHS
-
-
 def test_an_unaccepted_licence_is_shown_and_stops(tmp_path: Path) -> None:
     folder = tmp_path / "src/amazon_sop_bench/benchmarks/data/somewhere"
     folder.mkdir(parents=True)
@@ -195,3 +180,18 @@ def test_a_metrics_line_that_is_being_written_is_left_for_the_next_time(tmp_path
     assert client.metrics("job") == [{"step": 1}]
     metrics.write_text('{"step": 1}\n{"step": 2}\n')
     assert client.metrics("job") == [{"step": 1}, {"step": 2}]
+
+
+def test_two_rehearsals_in_one_folder_are_one_too_many(tmp_path: Path) -> None:
+    written = tmp_path / "work/adapter.log"
+    written.parent.mkdir()
+    written.write_text("of the first\n")
+    with held(tmp_path):
+        done = mtrl("rehearse", "--out", str(tmp_path), "--steps", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Another command is at work in" in done.stderr
+    assert written.read_text() == "of the first\n"
+
+
+def test_as_many_epochs_as_the_service_takes() -> None:
+    assert TrainingHyperparameters.TABLE["max_epochs"].high == EPOCHS
