@@ -12,6 +12,7 @@ from rich.table import Table
 
 from mtrl.commands.service import POLICIES
 from mtrl.console import emit, fail, progress
+from mtrl.rehearsing.holding import held
 from mtrl.rehearsing.jobs import JobFailed
 from mtrl.rehearsing.plan import Plan, PlanError, make_plan
 from mtrl.rehearsing.processes import ProcessError
@@ -58,11 +59,14 @@ def rehearse(
     # Without this, SIGTERM would end us at once and leave the two processes behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        rehearsal = run_plan(plan)
+        with held(plan.out):
+            rehearsal = run_plan(plan)
+            figures = _write(rehearsal)
+    except PlanError as error:
+        fail(str(error))
     except (ProcessError, JobFailed) as error:
         progress.print(f"[bold red]mtrl:[/] {error}", markup=True)
         raise typer.Exit(1) from None
-    figures = _write(rehearsal)
     if as_json:
         emit(figures)
     else:
@@ -104,7 +108,7 @@ def _write(rehearsal: Rehearsal) -> dict[str, Any]:
         "environment": rehearsal.plan.environment,
         "domain": rehearsal.plan.domain,
         "seed": rehearsal.plan.seed,
-        "steps": rehearsal.plan.steps if rehearsal.plan.trains else 0,
+        "steps": len(rehearsal.history),
         "seconds": round(rehearsal.seconds, 2),
         "training_seconds": round(rehearsal.training_seconds, 2),
         "base": summary(rehearsal.base),
@@ -136,7 +140,7 @@ def _report(rehearsal: Rehearsal) -> RunData:
         environment=plan.environment,
         domain=plan.domain,
         seed=plan.seed,
-        steps=plan.steps if plan.trains else 0,
+        steps=len(rehearsal.history),
         seconds=rehearsal.seconds,
         held_out=len(plan.tasks["test"]),
         base=rehearsal.base,

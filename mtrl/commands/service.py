@@ -19,7 +19,7 @@ from rehearsal.service.lambda_api import LambdaTarget
 from rehearsal.service.options import ACCOUNT, REGION, ServiceOptions
 from rehearsal.service.state.store import StoreError
 
-FAIL_ON = ("no-sample", "failed", "lost")
+FAIL_ON = ("no-sample", "failed", "failed-unsampled", "lost")
 POLICIES = "tiny, tiny:CHECKPOINT, scripted:FILE, openai:URL or bedrock:MODEL."
 _LAMBDA = re.compile(r"lambda(?::(?P<function>[\w.$:-]+))?(?:@(?P<endpoint>https?://[^/\s]+/?))?", re.ASCII)
 
@@ -54,7 +54,7 @@ def service(
     ] = None,
     retry_ids: Annotated[str, typer.Option(help="Retried rollouts: renew or reuse their ids.")] = "renew",
     fail_on: Annotated[
-        list[str] | None, typer.Option(help="What fails a job: no-sample, failed, lost, or none.")
+        list[str] | None, typer.Option(help=f"What fails a job: {', '.join(FAIL_ON)}, or none.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line on stdout when ready.")] = False,
 ) -> None:

@@ -9,16 +9,15 @@ Nothing is copied when a run ends: what its adapter logged is what counts, so a 
 finished rollout.
 """
 
-import fcntl
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from mtrl.evaluating.rollouts import Rollout, complete, filled, read_rollouts
+from mtrl.rehearsing.holding import held
 from mtrl.rehearsing.plan import PlanError
 from mtrl.rehearsing.processes import read_json_lines
 
@@ -61,22 +60,9 @@ class EvaluationFolder:
             (self.path / name).unlink(missing_ok=True)
         self.write(CONFIGURATION, json.dumps(configuration, indent=2) + "\n")
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Keep other commands out. Raises PlanError if one is in, or the folder cannot be made."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise PlanError(f"--out {self.path}: {error.strerror}. Choose another folder.") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError:
-            text = f"Another evaluation is at work in {self.path}. Wait for it, or choose another --out."
-            raise PlanError(text) from None
-        finally:
-            os.close(lock)
+        return held(self.path)
 
     def new_run(self, policy: int, tasks: Mapping[str, str]) -> Path:
         """A folder for a run of these tasks, with their data set in it."""

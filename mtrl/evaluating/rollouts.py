@@ -12,7 +12,7 @@ from typing import Any
 from adapters.contract import StopReason
 from mtrl.rehearsing.processes import read_json_lines
 
-_ROLLOUT_ID = re.compile(r"eval-\d+-(?P<row>\d+)-(?P<member>\d+)(?P<again>-[sr]\d+)*")
+_ROLLOUT_ID = re.compile(r"eval-\d+-(?P<row>\d+)-(?P<member>\d+)(?P<again>-[jsr]\d+)*")
 LOST = "lost"
 """Stands for the stop reason of a rollout of which the adapter wrote nothing."""
 CUT_SHORT = frozenset(

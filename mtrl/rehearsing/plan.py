@@ -11,6 +11,8 @@ from rehearsal.policies.base import PolicyError, TrainablePolicy
 from rehearsal.service.models import make_policy
 
 BATCH = 32
+EPOCHS = 30
+"""The most that the service takes, so that `max_steps` alone decides where training ends."""
 GROUP = 8
 EVALUATION_GROUP = 4
 KS = (1, 2, 4)
@@ -84,6 +86,7 @@ def make_plan(
         tasks = {split: source.tasks(name, split) for split in SPLITS}
     except ValueError as error:
         raise PlanError(f"--domain: {error}") from None
+    _check_steps(steps, len(tasks["train"]))
     notice = source.license_notice(name)
     if notice and not accept_license:
         raise PlanError(f"{notice} Read it, then accept it with --accept-license.")
@@ -102,6 +105,16 @@ def make_plan(
         notice=notice,
         terms=reward_terms(source),
     )
+
+
+def _check_steps(steps: int, tasks: int) -> None:
+    """Refuse more steps than the service would train: it stops at the last epoch and says nothing."""
+    an_epoch = max(1, tasks // BATCH)
+    if steps > EPOCHS * an_epoch:
+        raise PlanError(
+            f"--steps {steps}: the training tasks are enough for {EPOCHS * an_epoch} ({EPOCHS} epochs, the "
+            f"service's maximum, of {tasks} tasks in steps of {BATCH}). Ask for no more."
+        )
 
 
 def sop_bench_variables(environment: str, checkout: Path | None, accepted: bool) -> dict[str, str]:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from mtrl.console import progress as console
 from mtrl.rehearsing.jobs import JobsClient
-from mtrl.rehearsing.plan import BATCH, EVALUATION_GROUP, GROUP, KS, Plan
+from mtrl.rehearsing.plan import BATCH, EPOCHS, EVALUATION_GROUP, GROUP, KS, Plan
 from mtrl.rehearsing.processes import local_loop, read_json_lines
 from mtrl.rehearsing.results import RolloutLog
 from mtrl.rehearsing.watching import Watch
@@ -93,7 +93,7 @@ def _train(plan: Plan, client: JobsClient, bars: Progress, datasets: Any, watch:
         "global_batch_size": BATCH,
         "group_size": GROUP,
         "max_steps": plan.steps,
-        "max_epochs": 30,
+        "max_epochs": EPOCHS,
         "val_every": 5,
         "loss_fn": "importance_sampling",
         "pass_k_values": [1],

@@ -39,4 +39,4 @@ class ServiceOptions:
     retry_ids: Literal["reuse", "renew"] = "renew"
     """Whether a retried rollout keeps its id; what the service does is not documented."""
     fail_on: frozenset[str] = frozenset({"no-sample"})
-    """What fails a whole job: `no-sample` (as the service does), `failed`, `lost`."""
+    """What fails a whole job: `no-sample` (as the service does), `failed`, `failed-unsampled`, `lost`."""

@@ -14,6 +14,8 @@ from rehearsal.service.wire.job_runtime import hash_seed
 
 RETRY_PAUSE_SECONDS = 0.2
 STOP_POLL_SECONDS = 0.1
+ID_PERIOD = 10**9
+"""Milliseconds, 11 days: only jobs of one name that were made just so far apart share their rollout ids."""
 
 
 class StopRequested(Exception):
@@ -79,6 +81,7 @@ class RolloutSender:
         policy: Any,
         *,
         stop_requested: Callable[[], bool] = lambda: False,
+        created: float = 0.0,
         restarts: int = 0,
     ) -> None:
         self._options = options
@@ -88,8 +91,11 @@ class RolloutSender:
         self._job_arn = job_arn
         self._policy = policy
         self._stop_requested = stop_requested
-        # Agents of before the restart may still be playing: under the old id they would join in.
-        self._suffix = f"-s{restarts}" if restarts and options.retry_ids == "renew" else ""
+        # Agents of before may still be playing: for a deleted job of the same name, and so the same ARN, or
+        # for this one before the restart. Under the old id they would join in.
+        self._suffix = f"-j{round(created * 1000) % ID_PERIOD}"
+        if restarts and options.retry_ids == "renew":
+            self._suffix += f"-s{restarts}"
 
     async def send(self, tickets: Sequence[Ticket], sampling: Sampling) -> list[Finished]:
         """Make all rollouts, in the order of `tickets`.
@@ -169,7 +175,8 @@ class RolloutSender:
         phase = ("train", "val", "eval").index(ticket.phase)
         place = ticket.prompt_index if self._options.seed_by == "row" else _digest(ticket.prompt)
         seed = hash_seed(self._options.seed, phase, ticket.step, place, ticket.member)
-        return self._trajectories.open(self._job_arn, rollout_id, seed, self._policy)
+        trained = ticket.phase == "train"
+        return self._trajectories.open(self._job_arn, rollout_id, seed, self._policy, trained=trained)
 
     def _again(self, ticket: Ticket, trajectory: Trajectory, attempt: int) -> Trajectory:
         self._trajectories.count(self._job_arn, "rollout_retries")
@@ -180,10 +187,11 @@ class RolloutSender:
 
     def _judge(self, status: str, trajectory: Trajectory, problem: str) -> None:
         fail_on = self._options.fail_on
-        if status == "lost" and not trajectory.turns and "no-sample" in fail_on:
-            raise RolloutFailed(
-                f"No sampling requests were received for this rollout ({trajectory.id}). {problem}".strip()
-            )
+        unsampled = {"failed-unsampled"} if status == "failed" else {"no-sample", "lost"}
+        if not trajectory.turns and unsampled & fail_on:
+            how = "" if trajectory.state == "closed" else f"It was sealed {trajectory.state} without one. "
+            none = f"No sampling requests were received for this rollout ({trajectory.id})."
+            raise RolloutFailed(f"{none} {how}{problem}".strip())
         if status == "failed" and "failed" in fail_on:
             raise RolloutFailed(f"The agent signaled that the trajectory failed ({trajectory.id}).")
         if status == "lost" and "lost" in fail_on:
@@ -197,4 +205,5 @@ def _digest(prompt: str) -> int:
 def _status(trajectory: Trajectory) -> Literal["ready", "failed", "lost"]:
     if trajectory.state == "failed":
         return "failed"
-    return "ready" if trajectory.rewards is not None else "lost"
+    # A reward for nothing that was sampled is no result: there is nothing to train on or to measure.
+    return "ready" if trajectory.rewards is not None and trajectory.turns else "lost"

@@ -80,6 +80,7 @@ class Runner:
         self.endpoint = ""
         """This service's own URL, which rollout requests name; set when the port is known."""
         jobs.on_created = self.start
+        jobs.on_deleted = lambda record: trajectories.forget_job(record.arn)
 
     def resume(self) -> None:
         """Go on with the jobs that were unfinished when the last process ended."""
@@ -152,6 +153,7 @@ class Runner:
             record.arn,
             policy,
             stop_requested=lambda: self._jobs.stop_requested(record),
+            created=record.created,
             restarts=int(record.runner_state.get("restarts", 0)),
         )
         usage = Counter(record.service_output.get("BillableTokenUsage", {}))

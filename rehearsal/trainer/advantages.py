@@ -94,11 +94,14 @@ def reinforce_pp(rewards: Sequence[Array], turns: Sequence[Array]) -> list[Array
 
 
 def reinforce_pp_baseline(rewards: Sequence[Array], turns: Sequence[Array]) -> list[Array]:
-    """d = r - mean(group); A = (d - mean(batch d)) / (std(batch d) + eps).
+    """d = r - mean(group); A = d / (std(batch d) + eps).
 
-    The REINFORCE++-baseline variant of arXiv:2501.03262, as above counted by trajectory.
+    The REINFORCE++-baseline variant of arXiv:2501.03262, as above counted by trajectory. Its formula also
+    subtracts the batch mean of d, which is 0 but for rounding: a gradient to every group that has none.
     """
-    return _whitened([_centred(group) for group in rewards])
+    centred = [_centred(group) for group in rewards]
+    deviation = _deviation(np.concatenate(centred)) if centred else 0.0
+    return [_divide(group, deviation) for group in centred]
 
 
 def opo(rewards: Sequence[Array], turns: Sequence[Array]) -> list[Array]:

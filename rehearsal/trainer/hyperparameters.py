@@ -16,6 +16,8 @@ Kind = Literal["integer", "number", "choice", "integers"]
 Value: TypeAlias = int | float | str | tuple[int, ...]
 
 STANDARD_K = (1, 2, 4, 8, 16, 32)
+CISPO_CLIP = {"clip_low_threshold": 1.0, "clip_high_threshold": 6.0}
+"""What the documentation gives for `cispo` beside PPO's bounds, whether as a default or as advice."""
 MAX_PROBLEMS = 50
 """Reported for one document; what lies beyond is only counted as one more line."""
 NUMBER = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
@@ -186,13 +188,15 @@ class TrainingHyperparameters:
     def from_document(cls, document: Mapping[str, object]) -> "TrainingHyperparameters":
         """Read `TrainingConfig.HyperParameters`: JSON numbers, or numbers in strings.
 
+        With `loss_fn` cispo, clip bounds that are left out are `CISPO_CLIP`.
+
         Raises:
             HyperparameterError: names every hyperparameter that is unknown or out of its range.
         """
         values, problems = _read(cls.TABLE, document)
         if problems:
             raise HyperparameterError(problems)
-        return cls(**values)
+        return cls(**(CISPO_CLIP | values if values.get("loss_fn") == "cispo" else values))
 
 
 @dataclass(frozen=True, slots=True)

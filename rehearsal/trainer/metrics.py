@@ -141,7 +141,7 @@ def _batch_health(results: Sequence[TrajectoryResult]) -> dict[str, float]:
     if not results:
         return {}
     return {
-        # share of trajectories that the agent sealed, ready or failed
+        # share of trajectories that the agent brought to an end, ready or failed
         "analysis/batch_completion_ratio": sum(r.status != "lost" for r in results) / len(results),
         # share that was sealed ready and rewarded, so can be trained on
         "analysis/batch_valid_ratio": sum(r.reward is not None for r in results) / len(results),

@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryResult:
-    """One trajectory: `ready` and `failed` were sealed by the agent, `lost` never was."""
+    """One trajectory: `ready` was sampled, sealed and rewarded, `failed` sealed so, `lost` is the rest."""
 
     rollout_id: str
     group: str

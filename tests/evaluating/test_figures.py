@@ -101,7 +101,8 @@ def test_the_log_is_read_by_row_and_member(tmp_path: Path) -> None:
     log = tmp_path / LOG
     log.write_text(
         "no json\n" + line(0, 0) + line(1, 1, Score=0.0) + '{"event": "started", "port": 1}\n'
-        + line(1, 0, stop_reason="drained") + line(1, 0, "-r1") + line(0, 1, "-s1-r2") + line(1, 2)[:-9]
+        + line(1, 0, stop_reason="drained") + line(1, 0, "-j12-r1") + line(0, 1, "-j12-s1-r2")
+        + line(1, 2)[:-9]
     )  # fmt: skip
     found = read_rollouts(log, ["first", "second"])
     assert {task: sorted(members) for task, members in found.items()} == {"first": [0, 1], "second": [0, 1]}
@@ -169,7 +170,7 @@ def test_another_evaluation_is_not_resumed(tmp_path: Path) -> None:
 
 
 def test_one_command_at_a_time(tmp_path: Path) -> None:
-    with EvaluationFolder(tmp_path).held(), pytest.raises(PlanError, match="Another evaluation is at work"):  # noqa: SIM117
+    with EvaluationFolder(tmp_path).held(), pytest.raises(PlanError, match="Another command is at work"):  # noqa: SIM117
         with EvaluationFolder(tmp_path).held():
             pass
     with EvaluationFolder(tmp_path).held():

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from mtrl.rehearsing.holding import held
 from mtrl.rehearsing.jobs import JobsClient
+from mtrl.rehearsing.plan import EPOCHS
 from rehearsal.policies.tiny import TinyPolicy
 from rehearsal.service.models import make_policy
+from rehearsal.trainer.hyperparameters import TrainingHyperparameters
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +45,7 @@ def test_an_agent_learns(learned: tuple[Path, dict[str, Any]]) -> None:
     _, result = learned
     assert 0 < result["base"]["score"] < 0.3
     assert result["trained"]["score"] >= 0.9
-    assert result["disagreements"] == 0
+    assert (result["disagreements"], result["steps"]) == (0, 20)
 
 
 def test_the_json_has_the_promised_names(learned: tuple[Path, dict[str, Any]]) -> None:
@@ -122,6 +125,7 @@ def test_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
         (["--policy", "tinny"], "Accepted: tiny, tiny:CHECKPOINT, scripted:FILE, openai:URL, bedrock:MODEL."),
         (["--policy", "scripted:/does/not/exist"], "Cannot read the script"),
         (["--policy", "openai:nowhere"], "is no URL"),
+        (["--steps", "151"], "enough for 150 (30 epochs, the service's maximum"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
@@ -176,3 +180,18 @@ def test_a_metrics_line_that_is_being_written_is_left_for_the_next_time(tmp_path
     assert client.metrics("job") == [{"step": 1}]
     metrics.write_text('{"step": 1}\n{"step": 2}\n')
     assert client.metrics("job") == [{"step": 1}, {"step": 2}]
+
+
+def test_two_rehearsals_in_one_folder_are_one_too_many(tmp_path: Path) -> None:
+    written = tmp_path / "work/adapter.log"
+    written.parent.mkdir()
+    written.write_text("of the first\n")
+    with held(tmp_path):
+        done = mtrl("rehearse", "--out", str(tmp_path), "--steps", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Another command is at work in" in done.stderr
+    assert written.read_text() == "of the first\n"
+
+
+def test_as_many_epochs_as_the_service_takes() -> None:
+    assert TrainingHyperparameters.TABLE["max_epochs"].high == EPOCHS

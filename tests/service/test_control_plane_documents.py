@@ -45,6 +45,17 @@ def test_a_wrong_document_is_refused_with_everything_that_is_wrong(served: Serve
     assert served.client.list_jobs(JobCategory="AgentRFT")["JobSummaries"] == []
 
 
+def test_a_runtime_of_another_region_is_refused_and_a_function_is_not(served: Served) -> None:
+    runtime = f"arn:aws:bedrock-agentcore:eu-west-1:{ACCOUNT}:runtime/agent-1234567890"
+    function = f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:f"
+    away = TRAINING | {"AgentConfig": {"BedrockAgentCoreConfig": {"AgentRuntimeArn": runtime}}}
+    code, message = refused(served.create, "away", away)
+    assert (code, served.jobs.unfinished()) == ("ValidationException", [])
+    assert f"AgentRuntimeArn: the runtime is in eu-west-1, this job in {REGION}" in message
+    forwarder = {"CustomAgentLambdaConfig": {"LambdaArn": function}}
+    served.create("forwarded", TRAINING | {"AgentConfig": forwarder})
+
+
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("AgentRFT", {"AgentConfig": json.loads("[" * 900 + "]" * 900)}, "more than 32 levels deep"),
     ("AgentRFT", {"ServiceOutput": {}}, "JobConfigDocument.ServiceOutput: is unknown"),

@@ -105,6 +105,23 @@ def test_numbers_in_strings_are_read() -> None:
     assert (read.learning_rate, read.max_steps, read.temperature) == (1e-5, 12, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("given", "bounds"),
+    [
+        ({}, (0.8, 1.2)),
+        ({"loss_fn": "ppo"}, (0.8, 1.2)),
+        ({"loss_fn": "cispo"}, (1.0, 6.0)),
+        ({"loss_fn": "cispo", "clip_high_threshold": 4}, (1.0, 4.0)),
+        ({"loss_fn": "cispo", "clip_low_threshold": 0.8, "clip_high_threshold": "1.2"}, (0.8, 1.2)),
+    ],
+)
+def test_clip_bounds_follow_the_loss_where_they_are_left_out(
+    given: dict[str, Any], bounds: tuple[float, float]
+) -> None:
+    read = TRAINING.from_document(given)
+    assert (read.clip_low_threshold, read.clip_high_threshold) == bounds
+
+
 def test_all_problems_are_reported_at_once_with_the_name_that_was_meant() -> None:
     found = problems(TRAINING, {"group_size": 64, "top_p": 1, "grop_size": 4, "loss_fn": "pppo", "zzz": 1})
     assert found[0] == "group_size: 64 is more than the maximum 32; allowed: a whole number from 2 to 32"

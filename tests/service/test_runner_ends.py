@@ -48,7 +48,7 @@ def test_a_job_without_an_agent_names_the_flag(stage: Stage) -> None:
 
 async def gives_up(rollout: Rollout) -> None:
     """Half of the rollouts play, the others seal as failed after one Sample, then send a reward."""
-    if not rollout.id.endswith("1"):
+    if "-01-j" not in rollout.id:
         return await play(rollout)
     rollout.messages[:] = opening("1")
     await rollout.sample()
@@ -59,7 +59,7 @@ async def gives_up(rollout: Rollout) -> None:
 
 async def forgets(rollout: Rollout) -> None:
     """Half of the rollouts end in an error, after a Sample and without a seal."""
-    if not rollout.id.endswith("1"):
+    if "-01-j" not in rollout.id:
         return await play(rollout)
     rollout.messages[:] = opening("1")
     await rollout.sample()
@@ -68,7 +68,7 @@ async def forgets(rollout: Rollout) -> None:
 
 async def idles(rollout: Rollout) -> None:
     """Half of the rollouts never sample."""
-    if not rollout.id.endswith("1"):
+    if "-01-j" not in rollout.id:
         return await play(rollout)
     raise RuntimeError("no model, no agent")
 
@@ -130,7 +130,8 @@ def test_a_retry_renews_or_reuses_the_id(stage: Stage, ids: str, monkeypatch: py
     document = evaluation(stage.data, stage.out, eval_group_size="1", rollout_max_retries="3")
     arn = service.create("job", document, "AgentRFTEvaluation")
     assert service.wait("job", "AgentRFTEvaluation")["JobStatus"] == "Completed"
-    name = "eval-00000-00003-00"
+    name = attempts["3"][0]
+    assert name.startswith("eval-00000-00003-00-j")
     renewed = [name, f"{name}-r1", f"{name}-r2"]
     assert attempts["3"] == (renewed if ids == "renew" else [name] * 3)
     counts = service.counts(arn)

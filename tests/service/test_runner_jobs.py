@@ -147,12 +147,12 @@ def test_what_a_rollout_request_holds(stage: Stage) -> None:
         "AgentRFTEvaluation",
     )
     assert service.wait("job", "AgentRFTEvaluation")["JobStatus"] == "Completed"
-    (first,) = [p for p in agent.payloads if p["metadata"]["rolloutId"] == "eval-00000-00007-00"]
+    (first,) = [p for p in agent.payloads if p["metadata"]["rolloutId"].startswith("eval-00000-00007-00-j")]
     assert first == {
         "prompt": "7",
         "metadata": {
             "jobArn": arn,
-            "rolloutId": "eval-00000-00007-00",
+            "rolloutId": first["metadata"]["rolloutId"],
             "endpoint": service.url,
             "region": REGION,
         },
@@ -218,6 +218,10 @@ def test_data_that_cannot_be_used_is_named(stage: Stage) -> None:
     cases = {
         "few": (training(few, stage.out), "Channel train: 2 rows, fewer than global_batch_size 32"),
         "twice": (training(twice, stage.out), "Channel train: Duplicate prompts in row 33 (= 6)"),
+        "validation": (
+            training(stage.data, stage.out, channel("validation", twice)),
+            "Channel validation: Duplicate prompts in row 33 (= 6)",
+        ),
         "missing": (training(missing, stage.out), "missing.jsonl: there is no such file"),
         "hub": (training(stage.data, stage.out), "not DatasetSource"),
         "output": (training(stage.data, stage.data), "cannot be written"),
@@ -273,6 +277,25 @@ def test_a_policy_that_is_not_trained_runs_a_training_job(stage: Stage) -> None:
     package = job["output"]["OutputModelPackageArn"]
     service.create("again", evaluation(stage.data, stage.out, package), "AgentRFTEvaluation")
     assert service.wait("again", "AgentRFTEvaluation")["JobStatus"] == "Completed"
+
+
+def test_an_agent_of_a_deleted_job_reaches_nothing_of_the_next_of_its_name(stage: Stage) -> None:
+    """Both have one ARN, and agents outlive jobs."""
+    agent = stage.agent()
+    service = stage.stand_in(agent)
+    document = evaluation(stage.data, stage.out, eval_group_size="1")
+    seen: list[set[str]] = []
+    for _ in range(2):
+        arn = service.create("job", document, "AgentRFTEvaluation")
+        assert service.wait("job", "AgentRFTEvaluation")["JobStatus"] == "Completed"
+        seen.append({payload["metadata"]["rolloutId"] for payload in agent.payloads[-32:]})
+        assert service.counts(arn)["trajectories"] == 32
+        service.sagemaker.delete_job(JobName="job", JobCategory="AgentRFTEvaluation")
+        assert service.counts(arn) == {}
+    assert not seen[0] & seen[1]
+    runtime = aws("sagemakerjobruntime", service.url)
+    with pytest.raises(runtime.exceptions.ResourceNotFoundException):
+        runtime.complete_rollout(JobArn=arn, TrajectoryId=seen[1].pop())
 
 
 def test_a_name_that_comes_back_starts_with_empty_metrics(stage: Stage) -> None:

@@ -175,7 +175,7 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
         (["--policy", "scripted:{script}"], "at least one"),
         (["--policy", "openai:host"], "openai:http://host/v1"),
         (["--retry-ids", "keep"], "neither renew nor reuse"),
-        (["--fail-on", "rain"], "Accepted: no-sample, failed, lost, none"),
+        (["--fail-on", "rain"], "Accepted: no-sample, failed, failed-unsampled, lost, none"),
     ],
 )
 def test_each_mistake_says_what_to_do(tmp_path: Path, options: list[str], says: str) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rehearsal.policies.base import Sampled
 from rehearsal.service import rollouts
 from rehearsal.service.agents import AgentError
 from rehearsal.service.options import ServiceOptions
@@ -54,7 +56,14 @@ async def finish(trajectories: Trajectories, name: str, value: float = 1.0) -> N
 class Bench:
     """A sender over an agent, and what it needs."""
 
-    def __init__(self, how: How, *, stop: Callable[[], bool] = lambda: False, **options: Any) -> None:
+    def __init__(
+        self,
+        how: How,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+        policy: Turns | None = None,
+        **options: Any,
+    ) -> None:
         self.trajectories = Trajectories()
         self.agent = Agent(self.trajectories, how)
         given = ServiceOptions(Path(), **options)
@@ -65,15 +74,16 @@ class Bench:
             self.trajectories,
             self.agent,
             ARN,
-            Turns(TURN),
+            policy or Turns(TURN),
             stop_requested=stop,
+            created=1.5,
             restarts=restarts,
         )
 
-    async def send(self, number: int = 1, **more: Any) -> list[Finished]:
+    async def send(self, number: int = 1, phase: Any = "train", **more: Any) -> list[Finished]:
         given = {"temperature": 1.0, "top_p": 1.0, "max_tokens": 9, "concurrency": 8, "timeout": 5.0}
         sampling = Sampling(**{**given, "attempts": 1, **more})
-        tickets = [Ticket("train", 0, index, str(index), 0) for index in range(number)]
+        tickets = [Ticket(phase, 0, index, str(index), 0) for index in range(number)]
         return await self.sender.send(tickets, sampling)
 
 
@@ -135,12 +145,12 @@ async def test_no_reward_in_time_is_retried_under_a_new_id(monkeypatch: pytest.M
     monkeypatch.setattr(rollouts, "RETRY_PAUSE_SECONDS", 0.0)
 
     async def how(trajectories: Trajectories, name: str) -> None:
-        await (finish if name.endswith("-r1") else sample)(trajectories, name)
+        await (finish if name.endswith("-j1500-r1") else sample)(trajectories, name)
 
     bench = Bench(how)
     (found,) = await bench.send(timeout=0.1, attempts=3)
     assert (found.status, found.retries, len(found.trajectory.turns)) == ("ready", 1, 1)
-    first = bench.trajectories.get(ARN, "train-00000-00000-00")
+    first = bench.trajectories.get(ARN, "train-00000-00000-00-j1500")
     assert (first.state, found.trajectory.seed) == ("closed", first.seed), "a retry draws the same"
 
 
@@ -172,6 +182,43 @@ async def test_a_failed_seal_or_a_reward_is_not_retried() -> None:
     assert len(bench.agent.payloads) == 2
 
 
+class Tracing(Turns):
+    """As a policy that is trained: it leaves a trace of every turn."""
+
+    async def sample(self, request: Mapping[str, Any], seed: int) -> Sampled:
+        return replace(await super().sample(request, seed), trace="how it was drawn")
+
+
+@pytest.mark.parametrize(("phase", "kept"), [("train", "how it was drawn"), ("val", None), ("eval", None)])
+async def test_of_a_finished_rollout_only_what_is_needed_is_kept(phase: Any, kept: str | None) -> None:
+    """An evaluation holds all its rollouts until the last: conversations and traces are most of each."""
+    (found,) = await Bench(finish, policy=Tracing(TURN)).send(phase=phase)
+    (turn,) = found.trajectory.turns
+    assert (turn.trace, turn.message, turn.prompt_tokens) == (kept, TURN, 7)
+    assert found.trajectory.last_messages == ()
+
+
+async def _reports(trajectories: Trajectories, name: str, status: str) -> None:
+    """A seal and a reward, and no Sample before them."""
+    trajectories.seal(ARN, name, status, "")
+    trajectories.reward(ARN, name, (1.0,), "")
+
+
+@pytest.mark.parametrize(
+    ("sealed", "kind", "kept"), [("ready", "no-sample", "lost"), ("failed", "failed-unsampled", "failed")]
+)
+async def test_a_report_without_a_sample_is_no_valid_rollout(sealed: str, kind: str, kept: str) -> None:
+    async def how(trajectories: Trajectories, name: str) -> None:
+        await _reports(trajectories, name, sealed)
+
+    others = frozenset({"no-sample", "failed-unsampled"} - {kind})
+    (found,) = await Bench(how, fail_on=others).send()
+    assert found.status == kept
+    says = rf"No sampling requests were received .*It was sealed {sealed} without one\."
+    with pytest.raises(RolloutFailed, match=says):
+        await Bench(how, fail_on=frozenset({kind})).send()
+
+
 async def test_one_failure_ends_all_rollouts() -> None:
     ended: list[str] = []
 
@@ -198,7 +245,7 @@ async def test_a_stop_gives_up_what_is_in_flight() -> None:
     with pytest.raises(StopRequested):
         await bench.send(3)
     names = {payload["metadata"]["rolloutId"] for payload in bench.agent.payloads}
-    assert names <= {f"train-00000-{n:05d}-00-s2" for n in range(3)}
+    assert names <= {f"train-00000-{n:05d}-00-j1500-s2" for n in range(3)}
 
 
 def test_by_prompt_a_part_of_a_data_set_is_played_as_in_the_whole() -> None:

@@ -118,6 +118,15 @@ def test_nothing_to_compare_is_exactly_zero(method: str, group: list[tuple[float
     assert all((row == 0.0).all() for row in rows)
 
 
+# Those that look at the batch alone, and the one without a baseline, tell a flat group from the others.
+@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("monte_carlo", "reinforce_pp")])
+def test_a_flat_group_stays_exactly_zero_beside_others(method: str) -> None:
+    # Means that are no binary fractions: what is centred does not sum to exactly 0.
+    groups = [[(0.1,), (0.2,), (0.6,)], [(0.3,)] * 3, [(0.9,), (0.15,), (0.35,)], [(1.0,)] * 3]
+    rows = advantages(method, groups, [[1] * 3] * 4)
+    assert [any(row.any() for row in group) for group in rows] == [True, False, True, False]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_an_empty_batch(method: str) -> None:
     assert advantages(method, [], []) == []

@@ -161,6 +161,8 @@ class Jobs:
         self.account = account
         self.on_created: Callable[[JobRecord], None] | None = None
         """Called after a job is stored; starts the runner's task."""
+        self.on_deleted: Callable[[JobRecord], None] | None = None
+        """Called after a job is forgotten: another one may get its name, and so its ARN."""
         self._store = store
         self._clock = clock
         self._records = {
@@ -249,6 +251,8 @@ class Jobs:
         self._store.delete_under(_METRICS, f"{_key(record)}/")
         self._store.delete(_TABLE, _key(record))
         del self._records[category, name]
+        if self.on_deleted is not None:
+            self.on_deleted(record)
 
     def advance(self, record: JobRecord, secondary: str, message: str = "") -> None:
         """Enter a secondary status: closes the former transition and opens the next one."""

@@ -7,7 +7,7 @@ accepted reward ends it. What is refused is counted here, so that a test can ask
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rehearsal.policies.base import Sampled
@@ -36,6 +36,8 @@ class Trajectory:
     """Decides every draw of this rollout, whatever the order in which rollouts arrive."""
     policy: Any
     opened: float
+    trained: bool = True
+    """Whether it will be trained on; otherwise what only a trainer needs of a turn is not kept."""
     state: State = "open"
     turns: list[Sampled] = field(default_factory=list)
     last_messages: Sequence[Any] = ()
@@ -53,10 +55,12 @@ class Trajectories:
         self._known: dict[tuple[str, str], Trajectory] = {}
         self._past: deque[Trajectory] = deque()
         self.counts: dict[str, Counter[str]] = {}
-        """By job ARN: samples, seals, rewards, and each kind of breach."""
+        """By job ARN: samples, seals, rewards, and each kind of breach; until the job is deleted."""
 
-    def open(self, job_arn: str, rollout_id: str, seed: int, policy: Any) -> Trajectory:
-        trajectory = Trajectory(rollout_id, job_arn, seed, policy, time.monotonic())
+    def open(
+        self, job_arn: str, rollout_id: str, seed: int, policy: Any, *, trained: bool = True
+    ) -> Trajectory:
+        trajectory = Trajectory(rollout_id, job_arn, seed, policy, time.monotonic(), trained)
         self._known[job_arn, rollout_id] = trajectory
         self._count(job_arn, "trajectories")
         return trajectory
@@ -69,7 +73,8 @@ class Trajectories:
         return trajectory
 
     def close(self, trajectory: Trajectory) -> None:
-        """The service gives the rollout up: whatever comes now is refused."""
+        """The service is done with the rollout: whatever new comes now is refused."""
+        trajectory.last_messages = ()  # a phase keeps its rollouts to its end, and these are most of one
         if trajectory.rewards is None and trajectory.state in ("open", "ready"):
             trajectory.state = "closed"
 
@@ -80,7 +85,7 @@ class Trajectories:
         and must meet its own token, not a 404.
         """
         self.close(trajectory)
-        trajectory.turns, trajectory.last_messages = [], ()
+        trajectory.turns = []
         trajectory.policy, trajectory.settled = None, None
         self._past.append(trajectory)
         while len(self._past) > MAX_PAST:
@@ -92,6 +97,11 @@ class Trajectories:
         """Close whatever a job has left open: no agent may go on sampling for a job that has ended."""
         for trajectory in [t for t in self._known.values() if t.job_arn == job_arn and t.policy is not None]:
             self.forget(trajectory)
+
+    def forget_job(self, job_arn: str) -> None:
+        """Know nothing of a job any more: its rollouts are not found, its counts start anew."""
+        self._known = {key: known for key, known in self._known.items() if key[0] != job_arn}
+        self.counts.pop(job_arn, None)
 
     def begin_sample(self, job_arn: str, rollout_id: str, request: Mapping[str, Any]) -> Trajectory:
         """Check that a Sample is allowed now, and whether it extends the conversation."""
@@ -121,7 +131,7 @@ class Trajectories:
                 "ValidationException", f"Trajectory {trajectory.id} is not in valid status for sampling."
             )
         trajectory.last_messages = request["messages"]
-        trajectory.turns.append(turn)
+        trajectory.turns.append(turn if trajectory.trained else replace(turn, trace=None))
         self._count(trajectory.job_arn, "samples")
 
     def seal(self, job_arn: str, rollout_id: str, status: str, token: str) -> None:

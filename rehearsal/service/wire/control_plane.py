@@ -80,7 +80,7 @@ class ControlPlane:
         if given["JobConfigSchemaVersion"] not in schema.VERSIONS:
             raise _invalid(f"JobConfigSchemaVersion: the versions are {', '.join(schema.VERSIONS)}")
         document = _document(given["JobConfigDocument"])
-        if found := schema.problems(category, document):
+        if found := schema.problems(category, document) or _elsewhere(document, self._jobs.region):
             raise _invalid(*found)
         record = self._jobs.create(
             name=given["JobName"],
@@ -288,6 +288,15 @@ def _maximum(limits: Mapping[str, Any], number: int, what: str) -> Iterator[str]
 def _pattern(pattern: str) -> Any:
     r"""A matcher of whole strings. The model's `\p{L}` is no syntax of Python's `re`; this engine has it."""
     return jsonschema_rs.validator_for({"pattern": f"^(?:{pattern})$"})
+
+
+def _elsewhere(document: Parameters, region: str) -> list[str]:
+    """An AgentCore runtime is invoked in the job's own Region; of functions nothing of the kind is known."""
+    runtime = document["AgentConfig"].get("BedrockAgentCoreConfig", {}).get("AgentRuntimeArn")
+    where = runtime.split(":")[3] if runtime else region
+    member = "JobConfigDocument.AgentConfig.BedrockAgentCoreConfig.AgentRuntimeArn"
+    text = f"{member}: the runtime is in {where}, this job in {region}; create the job in {where}"
+    return [text] if where != region else []
 
 
 def _invalid(*found: str) -> JobError:
