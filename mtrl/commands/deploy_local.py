@@ -1,15 +1,12 @@
 """`mtrl deploy-local`: the deployment, really deployed onto an emulator, and 64 rollouts through it."""
 
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
-from mtrl.console import emit, fail, progress
+from mtrl.console import complain, emit, end_on_sigterm, fail, make_folder, progress
 from mtrl.deploying.cdk import AssemblyError
 from mtrl.deploying.container import DefinitionError
 from mtrl.deploying.job import ROLLOUTS, Counts
@@ -53,8 +50,8 @@ def deploy_local(
         keep=keep,
     )
     _check(plan)
-    # Without this, SIGTERM would end us at once and leave the processes behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    make_folder(plan.out, plan.work.name)
+    end_on_sigterm()
     result = Result()
     problems = _run(plan, result)
     if as_json:
@@ -67,7 +64,7 @@ def deploy_local(
             }
         )
     for problem in problems:
-        progress.print(Text.assemble(("mtrl: ", "bold red"), problem), soft_wrap=True)
+        complain(problem)
     if problems:
         raise typer.Exit(1)
 

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,17 +9,18 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
-from mtrl.console import emit, fail, progress
+from mtrl.console import complain, counted, emit, end_on_sigterm, fail, progress
 from mtrl.evaluating.figures import Estimate, Figures, as_json
 from mtrl.evaluating.folder import REPORT, RESULT, TRANSCRIPTS, EvaluationFolder
 from mtrl.evaluating.plan import Asked, EvaluationPlan, make_plan
-from mtrl.evaluating.policies import ACCEPTED
 from mtrl.evaluating.run import Evaluation, on_disk, reach
 from mtrl.evaluating.run import evaluate as run_plan
+from mtrl.policies import ACCEPTED
 from mtrl.rehearsing.jobs import JobFailed
 from mtrl.rehearsing.plan import PlanError
 from mtrl.rehearsing.processes import ProcessError
 from mtrl.report.evaluation import EvaluationData, render_evaluation, shown_p
+from rehearsal.policies.base import PolicyError
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -87,7 +87,7 @@ def evaluate(
                 folder.clear(plan.configuration())
             evaluation = _run(plan, folder)
             figures = _write(evaluation, folder)
-    except PlanError as error:
+    except (PlanError, PolicyError) as error:
         fail(str(error))
     if as_json:
         emit(figures)
@@ -98,16 +98,14 @@ def evaluate(
 def _run(plan: EvaluationPlan, folder: EvaluationFolder) -> Evaluation:
     if plan.notice:
         progress.print(plan.notice, highlight=False, markup=False, soft_wrap=True)
-    # Without this, SIGTERM would end us at once and leave nothing said.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_on_sigterm()
     try:
         return run_plan(plan, folder)
     except KeyboardInterrupt:
         progress.print(_unfinished(plan, folder, "Interrupted."), soft_wrap=True, highlight=False)
         raise typer.Exit(INTERRUPTED) from None
     except (ProcessError, JobFailed, BotoCoreError, ClientError) as error:
-        text = _unfinished(plan, folder, str(error))
-        progress.print(f"mtrl: {text}", markup=False, soft_wrap=True, highlight=False)
+        complain(_unfinished(plan, folder, str(error)))
         raise typer.Exit(1) from None
 
 
@@ -181,8 +179,8 @@ def _show(evaluation: Evaluation, result: dict[str, Any]) -> None:
     measured = evaluation.measured
     first = measured[0].figures
     each_task = first.rollouts // first.tasks
-    times = f"{each_task} rollout{'s' if each_task > 1 else ''} each"
-    table = Table(title=f"{evaluation.plan.title}: {first.tasks} tasks, {times}")
+    times = f"{counted(each_task, 'rollout')} each"
+    table = Table(title=f"{evaluation.plan.title}: {counted(first.tasks, 'task')}, {times}")
     table.add_column("")
     for each in measured:
         table.add_column(each.policy.label.replace("[", "\\["), justify="right", overflow="fold")

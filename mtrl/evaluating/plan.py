@@ -12,7 +12,7 @@ from mtrl.datasets.building import SPLITS
 from mtrl.datasets.files import DataError
 from mtrl.datasets.rows import Row, make_row, read_rows, refuse_duplicates, same_ids, shown
 from mtrl.datasets.sealing import open_rows, read_keys
-from mtrl.evaluating.policies import PolicyChoice, choose
+from mtrl.policies import PolicyChoice, choose
 from mtrl.rehearsing.plan import PlanError, sop_bench_variables, task_source
 from rehearsal.trainer.hyperparameters import STANDARD_K
 
@@ -96,7 +96,7 @@ def make_plan(asked: Asked) -> EvaluationPlan:
     """Check every option against what is there.
 
     Raises:
-        PlanError: names the option, what is wrong with it, and what to do.
+        PlanError, PolicyError: names the option, what is wrong with it, and what to do.
     """
     variables = sop_bench_variables(asked.environment, asked.sop_bench, asked.accept_license)
     policies = [choose("--policy", asked.policy)]

@@ -111,10 +111,20 @@ def test_keys_are_rotated_row_by_row(tmp_path: Path) -> None:
         ([task(1)], ["--key", ""], "The key ring has 2 keys. Choose one with --key: k1, k2."),
         ([task(1)], ["--keys", ""], "There are no keys. Name them with --keys file:/path.json"),
         ([task(1)], ["--keys", "file:/no"], "--keys: /no: cannot be read"),
+        ([task(1)], ["--keys", "kms:/keys.json"], "--keys kms:/keys.json: the Region is not known. Name the"),
+        (
+            [task(1)],
+            ["--keys", "kms:/k", "--region", "mars"],
+            "--region 'mars' is no Region. Name the Region of",
+        ),
+        ([task(1)], ["--keys", "secretsmanager:foo"], "(arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME)."),
         ([task(1)], ["--out", "x.txt"], "x.txt: ends in none of .parquet, .jsonl, .json, .csv."),
     ],
 )
-def test_seal_says_what_is_wrong(tmp_path: Path, rows: Any, extra: list[str], message: str) -> None:
+def test_seal_says_what_is_wrong(
+    tmp_path: Path, rows: Any, extra: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_REGION", raising=False)
     path = data_set(tmp_path / "a.jsonl", rows)
     options: dict[str, object] = {"--name": "s", "--keys": key_ring(tmp_path, "k1", "k2"), "--key": "k1"}
     options |= {"--out": tmp_path / "out.jsonl", **dict(zip(extra[::2], extra[1::2], strict=True))}

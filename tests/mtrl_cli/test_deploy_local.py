@@ -114,6 +114,14 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], said: s
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    done = mtrl("--emulator", str(tmp_path / "out"), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert "Not a directory. Choose another folder." in done.stderr
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def definition(**changes: Any) -> dict[str, Any]:
     variables = [{"Name": "MTRL_ENVIRONMENT", "Value": "sop"}, {"Name": "AWS_REGION", "Value": "us-west-2"}]
     return {"Name": "adapter", "Environment": variables, **changes}
