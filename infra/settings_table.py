@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.errors import CHOSEN
 from infra.settings import Deployment
 
 DOCUMENT = Path(__file__).parents[1] / "docs/deployment.md"
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
-CHOSEN = ("env", "target")
-"""Of the command line alone: no environment may hold them."""
 TARGETS = {"agentcore": "AgentCore", "ec2": "Ec2", "eks": "Eks", "fargate": "Fargate"}
 SECTIONS = {"object": "an object", "array": "a list", "integer": "a whole number", "number": "a number"}
 
