@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from mtrl.console import complain, emit, end_on_sigterm, fail, make_folder, progress
-from mtrl.deploying.cdk import AssemblyError
+from mtrl.deploying.cdk import AssemblyError, check_settings
 from mtrl.deploying.container import DefinitionError
 from mtrl.deploying.job import ROLLOUTS, Counts
 from mtrl.deploying.processes import told
@@ -81,6 +81,10 @@ def _check(plan: Plan) -> None:
         fail(
             f"--target {plan.target!r} cannot be rehearsed here: only fargate declares a container to start."
         )
+    try:
+        check_settings(plan.root, plan.env, plan.target, plan.adapter)
+    except AssemblyError as error:
+        fail(str(error))
 
 
 def _run(plan: Plan, result: Result) -> list[str]:

@@ -101,6 +101,9 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
     [
         (["--emulator", "/does/not/exist"], "/does/not/exist is missing. `make deploy-local` installs it"),
         (["--target", "eks"], "--target 'eks' cannot be rehearsed here"),
+        (["--env", "nope"], "unknown env 'nope'. Accepted: dev, prod."),
+        (["--env", "prod"], "Choose an environment that pins no account."),
+        (["--adapter", "nope"], "unknown adapter 'nope'. Accepted: sop."),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
