@@ -19,6 +19,7 @@ from infra.adapter_files import on_disk
 from infra.errors import CHOSEN, SettingsError, nearest, problems_of, refusal
 from infra.settings import UNKNOWN_ACCOUNT, Deployment
 
+ROOT = Path(__file__).parents[1]
 TARGETS = ("agentcore", "ec2", "eks", "fargate")
 
 
@@ -48,6 +49,12 @@ def load(context: Callable[[str], Any], root: Path, default_account: str | None 
         settings.setdefault("account", default_account)
     problems += on_disk(settings["adapter"], root)
     return _validated(settings, problems)
+
+
+def context_of(env: str, target: str, adapter: str) -> dict[str, Any]:
+    """The context of cdk.json as the CDK command line hands it to the app."""
+    context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
+    return {**context, "env": env, "target": target, "adapter": adapter}
 
 
 def _merged(
@@ -126,11 +133,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--account", help="of the credentials, for environments that pin none")
     given = parser.parse_args()
-    root = Path(__file__).parents[1]
-    context = json.loads((root / "cdk.json").read_text(encoding="utf-8"))["context"]
-    context |= {"env": given.env, "target": given.target, "adapter": given.adapter}
     try:
-        found = load(context.get, root, given.account)
+        found = load(context_of(given.env, given.target, given.adapter).get, ROOT, given.account)
     except SettingsError as error:
         sys.stderr.write(refusal(error))
         sys.exit(2)

@@ -17,7 +17,7 @@ import aws_cdk as cdk
 import cdk_nag
 
 from infra.acknowledged import collect, inserted
-from infra.context import TARGETS, load
+from infra.context import TARGETS, context_of, load
 from infra.errors import SettingsError, refusal
 from infra.packaging.errors import PackagingError
 from infra.stacks import build
@@ -34,12 +34,6 @@ STAND_IN_ACCOUNT = "111111111111"
 """For environments that pin no account: nothing is deployed from here."""
 LINT_IGNORED = ("W3005", "W3010")
 """CDK writes redundant `DependsOn`s; zones are named, because synthesis does not ask AWS for them."""
-
-
-def context_of(env: str, target: str, adapter: str) -> dict[str, Any]:
-    """As the CDK command line hands it to the app."""
-    context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
-    return {**context, "env": env, "target": target, "adapter": adapter}
 
 
 def synthesize(env: str, target: str, adapter: str, out: Path) -> dict[str, Any]:
