@@ -48,6 +48,7 @@ def build(
     try:
         files.check_format(out)
         if tasks is not None:
+            files.keep_apart(tasks, out)
             rows = building.from_file(tasks, environment)
         else:
             rows = building.from_environment(environment, domain, split, accept_license, os.environ)
@@ -83,6 +84,8 @@ def split(
         files.check_format(f"train.{ending}")
         splitting.check_shares(shares)
         found = splitting.find(out)
+        for path in found.values():
+            files.keep_apart(source, str(path))
         earlier = {} if fresh else splitting.earlier(found)
         divided = splitting.split(read_rows(source), shares, seed=seed, by=stratify, earlier=earlier)
         written = {
@@ -114,6 +117,7 @@ def seal(
     """Encrypt the targets of a data set, and nothing else; duplicates are refused before."""
     try:
         files.check_format(out)
+        files.keep_apart(source, out)
         ring = sealing.read_keys(keys, region)
         kid = sealing.choose_key(ring, key)
         sealed = sealing.seal_rows(read_rows(source), name=name, kid=kid, keys=ring)

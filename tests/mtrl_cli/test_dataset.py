@@ -205,16 +205,42 @@ def test_build_names_the_wrong_line(tmp_path: Path, content: str, message: str) 
         (["--environment", "sopp"], "Unknown environment 'sopp'. Did you mean 'sop'?"),
         (["--environment", "sop", "--domain", "x"], "--domain: "),
         (
+            ["--environment", "sop", "--split", "x"],
+            "mtrl: --split 'x' is none of train, validation, test, all.",
+        ),
+        (
             ["--environment", "sop", "--split", "dev"],
             "--split 'dev' is none of train, validation, test, all.",
         ),
         (["--tasks", "/not/there.jsonl"], "/not/there.jsonl: cannot be read: No such file or directory"),
-        (["--tasks", "/not/there.csv"], "there is no such file or folder"),
+        (["--tasks", "/not/the re.csv"], "mtrl: /not/the re.csv: there is no such file or folder"),
         (["--environment", "sop", "--out", "/dev/null/a.csv"], "cannot be written"),
     ],
 )
 def test_build_says_what_is_wrong(tmp_path: Path, arguments: list[str], message: str) -> None:
     assert message in mistake("build", "--out", tmp_path / "b.jsonl", *arguments)
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.json", "[]"), ("a.jsonl", ""), ("a.csv", "prompt\n")])
+def test_a_file_without_tasks_builds_nothing(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    text = mistake("build", "--tasks", tmp_path / name, "--out", tmp_path / "b.jsonl")
+    assert f"{tmp_path / name}: there is no task in it." in text
+    assert not (tmp_path / "b.jsonl").exists()
+
+
+def test_what_is_read_is_never_written_over(tmp_path: Path) -> None:
+    plain, keys = data_set(tmp_path / "a b.jsonl", [task(n) for n in range(40)]), key_ring(tmp_path)
+    before = plain.read_bytes()
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(plain)
+    for source, out in ((plain, plain), (plain.as_uri(), plain), (plain, link), (tmp_path, plain)):
+        text = mistake("seal", source, "--name", "s", "--keys", keys, "--out", out)
+        assert f"--out {out}: is what is read, and would be replaced. Choose another place." in text
+    assert "is what is read" in mistake("build", "--tasks", plain, "--out", plain)
+    train = plain.rename(tmp_path / "train.jsonl")
+    assert "is what is read" in mistake("split", train, "--out", tmp_path, "--fresh", "--format", "csv")
+    assert train.read_bytes() == before
 
 
 def test_an_array_is_asked_for_where_one_must_be(tmp_path: Path) -> None:
