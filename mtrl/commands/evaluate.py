@@ -26,6 +26,7 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 def evaluate(
+    context: typer.Context,
     local: Annotated[bool, typer.Option("--local", help="On this machine: stand-in and adapter.")] = False,
     environment: Annotated[str, typer.Option(help="The environment, by name.")] = "sop",
     domain: Annotated[str | None, typer.Option(help="Its domain; default: the first one.")] = None,
@@ -73,6 +74,7 @@ def evaluate(
         timeout=timeout,
         port=port,
         keys=keys,
+        keys_typed=_typed(context, "keys"),
         sop_bench=sop_bench,
         accept_license=accept_license,
         out=out,
@@ -93,6 +95,12 @@ def evaluate(
         emit(figures)
     else:
         _show(evaluation, figures)
+
+
+def _typed(context: typer.Context, option: str) -> bool:
+    """Whether an option was written, and is not from the environment."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _run(plan: EvaluationPlan, folder: EvaluationFolder) -> Evaluation:
