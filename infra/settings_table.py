@@ -3,6 +3,7 @@
 python -m infra.settings_table      renews the document between its marks; a test compares the two
 """
 
+import argparse
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -98,6 +99,7 @@ def between(text: str, begin: str, end: str, body: str) -> str:
 
 def main() -> None:
     """Renew the document."""
+    argparse.ArgumentParser(prog="python -m infra.settings_table", description=__doc__).parse_args()
     text = DOCUMENT.read_text(encoding="utf-8")
     DOCUMENT.write_text(between(text, BEGIN, END, tables()), encoding="utf-8")
 

@@ -39,11 +39,6 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def emit(result: dict[str, Any]) -> None:
     """One JSON object on one line of stdout."""
     typer.echo(json.dumps(result))

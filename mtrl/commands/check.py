@@ -20,6 +20,7 @@ from mtrl.datasets.files import DataError
 from mtrl.datasets.rows import read_rows
 from mtrl.policies import ACCEPTED, ask, choose
 from mtrl.rehearsing.plan import PlanError, sop_bench_variables
+from mtrl.wording import counted
 from rehearsal.policies.base import PolicyError
 
 
@@ -108,7 +109,7 @@ def _check_checkout(folder: Path, variables: dict[str, str], json_output: bool) 
         if json_output:
             emit({**_as_object("sop", name, survey.checks), "targets": survey.targets_as_json()})
         else:
-            progress.print(f"{name}: replayed {survey.counts()['tasks']} tasks", highlight=False)
+            progress.print(f"{name}: replayed {counted(survey.counts()['tasks'], 'task')}", highlight=False)
     if not json_output:
         _show_surveys(surveys)
     return any(each.status == "fail" for survey in surveys for each in survey.checks)

@@ -11,6 +11,7 @@ from rich.table import Table
 from mtrl.console import emit, fail, progress
 from mtrl.datasets import building, checks, files, sealing, splitting
 from mtrl.datasets.rows import read_rows
+from mtrl.wording import counted
 
 ENDINGS = ".jsonl, .json, .csv or .parquet"
 COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
@@ -58,7 +59,7 @@ def build(
         fail(str(error))
     _say(
         as_json,
-        f"{len(built.rows)} rows in {where} ({built.dropped} repeated ones left out).",
+        f"{counted(len(built.rows), 'row')} in {where} (repeated and left out: {built.dropped}).",
         rows=len(built.rows),
         dropped=built.dropped,
         out=where,
@@ -126,8 +127,8 @@ def seal(
         fail(str(error))
     _say(
         as_json,
-        f"{sealed.sealed} targets sealed with key {kid} in {where} ({sealed.already} were sealed before, "
-        f"{sealed.without_target} rows have none).",
+        f"{counted(sealed.sealed, 'target')} sealed with key {kid} in {where} "
+        f"(sealed before: {sealed.already}, rows without one: {sealed.without_target}).",
         rows=len(sealed.prompts),
         sealed=sealed.sealed,
         already_sealed=sealed.already,

@@ -9,7 +9,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
-from mtrl.console import complain, counted, emit, end_on_sigterm, fail, progress
+from mtrl.console import complain, emit, end_on_sigterm, fail, progress
 from mtrl.evaluating.figures import Estimate, Figures, as_json
 from mtrl.evaluating.folder import REPORT, RESULT, TRANSCRIPTS, EvaluationFolder
 from mtrl.evaluating.plan import Asked, EvaluationPlan, make_plan
@@ -20,6 +20,7 @@ from mtrl.rehearsing.jobs import JobFailed
 from mtrl.rehearsing.plan import PlanError
 from mtrl.rehearsing.processes import ProcessError
 from mtrl.report.evaluation import EvaluationData, render_evaluation, shown_p
+from mtrl.wording import counted
 from rehearsal.policies.base import PolicyError
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -201,10 +202,13 @@ def _show(evaluation: Evaluation, result: dict[str, Any]) -> None:
         progress.print(_compared(evaluation), highlight=False, markup=False, soft_wrap=True)
     for each in measured:
         if each.figures.cut_short:
-            text = f"{each.figures.cut_short} rollouts of {each.policy.label} were cut short by the machinery"
-            progress.print(f"{text} and count as 0: --resume plays them again.", markup=False, soft_wrap=True)
+            text = f"Cut short by the machinery: {each.figures.cut_short} of {each.policy.label}'s rollouts."
+            progress.print(
+                f"{text} They count as 0: --resume plays them again.", markup=False, soft_wrap=True
+            )
     progress.print(
-        f"{evaluation.played} rollouts played in {result['seconds']:.0f} s. Report: {result['report']}",
+        f"{counted(evaluation.played, 'rollout')} played in {result['seconds']:.0f} s. "
+        f"Report: {result['report']}",
         highlight=False,
         markup=False,
         soft_wrap=True,

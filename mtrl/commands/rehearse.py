@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from mtrl.console import complain, counted, emit, end_on_sigterm, fail, make_folder, progress
+from mtrl.console import complain, emit, end_on_sigterm, fail, make_folder, progress
 from mtrl.policies import ACCEPTED, CHECKPOINT, ask
 from mtrl.rehearsing.jobs import JobFailed
 from mtrl.rehearsing.plan import Plan, PlanError, make_plan
@@ -17,6 +17,7 @@ from mtrl.rehearsing.results import first_disagreement, summary
 from mtrl.rehearsing.run import TRAIN, Rehearsal
 from mtrl.rehearsing.run import rehearse as run_plan
 from mtrl.report import RunData, render
+from mtrl.wording import counted
 from rehearsal.policies.base import PolicyError
 
 STEPS = 20
@@ -163,7 +164,7 @@ def _show(rehearsal: Rehearsal, figures: dict[str, Any]) -> None:
             table.add_row(name, f"{result.score:.1%}", f"{result.reward:.3f}", *passes)
     progress.print(table)
     progress.print(
-        f"{figures['rollouts']} rollouts in {figures['seconds']:.0f} s "
+        f"{counted(figures['rollouts'], 'rollout')} in {figures['seconds']:.0f} s "
         f"({figures['training_seconds']:.0f} s of them training). Report: {figures['report']}",
         highlight=False,
     )

@@ -19,7 +19,7 @@ from adapters.contract import Task
 from adapters.runtime.sealing import is_sealed
 from mtrl.datasets.checks import CHECKS
 from mtrl.datasets.files import DataError, read, write
-from tests.mtrl_cli.dataset_kit import ENDINGS, data_set, dataset, key_ring, mistake, task
+from tests.mtrl_cli.dataset_kit import ENDINGS, call, data_set, dataset, key_ring, mistake, task
 from tests.service.small_s3 import small_s3
 
 ROOT = Path(__file__).parents[2]
@@ -219,6 +219,20 @@ def test_build_names_the_wrong_line(tmp_path: Path, content: str, message: str) 
 )
 def test_build_says_what_is_wrong(tmp_path: Path, arguments: list[str], message: str) -> None:
     assert message in mistake("build", "--out", tmp_path / "b.jsonl", *arguments)
+
+
+def test_one_is_no_plural(tmp_path: Path) -> None:
+    plain = data_set(tmp_path / "a.jsonl", [task(1)])
+    told = [call("build", "--tasks", plain, "--out", tmp_path / "b.jsonl")[2]]
+    sealed = ("--name", "s", "--keys", key_ring(tmp_path), "--out", tmp_path / "c.jsonl")
+    told.append(call("seal", plain, *sealed)[2])
+    assert [line.split(" in ")[0] for line in told] == ["1 row", "1 target sealed with key k1"]
+    found = {each["id"]: each for each in dataset("check", plain, "--batch", "2", code=1)["checks"]}
+    assert found["tasks"]["evidence"] == "1 row, tasks with a target"
+    assert (found["batch"]["evidence"], found["batch"]["next"]) == (
+        "a: 1 row, global_batch_size 2",
+        "Add 1 row, or lower global_batch_size.",
+    )
 
 
 @pytest.mark.parametrize(("name", "content"), [("a.json", "[]"), ("a.jsonl", ""), ("a.csv", "prompt\n")])
