@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from infra.context import load
-from infra.errors import SettingsError
+from infra.errors import SettingsError, refusal
+from infra.packaging.errors import PackagingError
 from infra.stacks import App, build
 
 
@@ -17,11 +18,10 @@ def main() -> None:
     root = Path(__file__).parent
     app = App()
     try:
-        settings = load(app.node.try_get_context, root, os.environ.get("CDK_DEFAULT_ACCOUNT"))
-    except SettingsError as error:
-        sys.stderr.write("The settings cannot be deployed:\n" + "".join(f"  {p}\n" for p in error.problems))
+        build(app, load(app.node.try_get_context, root, os.environ.get("CDK_DEFAULT_ACCOUNT")), root)
+    except (SettingsError, PackagingError) as error:
+        sys.stderr.write(refusal(error))
         sys.exit(2)
-    build(app, settings, root)
     app.synth()
 
 

@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.chaos_kit.job import GROUP
+from bench.arguments import count
+from bench.chaos_kit.job import size_problem
 from bench.chaos_kit.rows import ROWS, Row
 from bench.chaos_kit.run import Plan, run
 from bench.chaos_kit.tally import Result
+from mtrl.console import end_on_sigterm
 
 ROOT = Path(__file__).parents[1]
 DRAIN_SECONDS = 5.0
@@ -67,7 +69,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--fault", choices=[*ROWS, "all"], default="all")
-    parser.add_argument("--rollouts", type=int, default=1000)
+    parser.add_argument("--rollouts", type=count, default=1000, help="a multiple of 5, up to 1225")
     parser.add_argument("--code", type=Path, default=ROOT, help="whose adapters are run (default: these)")
     parser.add_argument(
         "--next-code",
@@ -77,6 +79,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "out/chaos")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
+    if wrong_size := size_problem(chosen.rollouts):
+        parser.error(f"argument --rollouts: {wrong_size}")
+    end_on_sigterm()
     rows = list(ROWS.values()) if chosen.fault == "all" else [ROWS[chosen.fault]]
     chosen.out.mkdir(parents=True, exist_ok=True)
     results = chosen.out / "results.json"
@@ -84,9 +89,8 @@ def main() -> int:
         results.unlink(missing_ok=True)
     kept = True
     for row in rows:
-        size = max(GROUP, chosen.rollouts // GROUP * GROUP)
         following = chosen.next_code.resolve() if chosen.next_code else None
-        plan = Plan(row, size, chosen.code.resolve(), chosen.out.resolve(), chosen.seed, following)
+        plan = Plan(row, chosen.rollouts, chosen.code.resolve(), chosen.out.resolve(), chosen.seed, following)
         result, details = run(plan)
         keep(result, results)
         (plan.folder / "details.json").write_text(json.dumps(details, indent=1, default=str) + "\n")

@@ -20,6 +20,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.arguments import count
+from infra.context import context_of, load
+from infra.errors import SettingsError, refusal
+
+STAND_IN_ACCOUNT = "111111111111"
 ROOT = Path(__file__).parents[1]
 LIST_MODULES = """
 import atexit, json, runpy, sys
@@ -50,13 +55,11 @@ class Spent:
 
 def environment(env: str, target: str, adapter: str, validation: bool) -> dict[str, str]:
     """As the CDK command line starts an app. Bytecode is kept, as it is wherever an app runs twice."""
-    context = json.loads((ROOT / "cdk.json").read_text())["context"]
-    context |= {"env": env, "target": target, "adapter": adapter}
     return {
         **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         "CDK_VALIDATION": str(validation).lower(),
-        "CDK_DEFAULT_ACCOUNT": "111111111111",
-        "CDK_CONTEXT_JSON": json.dumps(context),
+        "CDK_DEFAULT_ACCOUNT": STAND_IN_ACCOUNT,
+        "CDK_CONTEXT_JSON": json.dumps(context_of(env, target, adapter)),
     }
 
 
@@ -112,10 +115,15 @@ def main() -> None:
     parser.add_argument("--env", default="dev")
     parser.add_argument("--target", default="fargate")
     parser.add_argument("--adapter", default="sop")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=count, default=5)
     bare = "without CDK's built-in template validation, on both sides"
     parser.add_argument("--no-validation", action="store_true", help=bare)
     given = parser.parse_args()
+    try:  # here, where what is wrong can be told: the runs below say nothing
+        load(context_of(given.env, given.target, given.adapter).get, ROOT, STAND_IN_ACCOUNT)
+    except SettingsError as error:
+        sys.stderr.write(refusal(error))
+        sys.exit(2)
     found = measure(given.env, given.target, given.adapter, given.runs, not given.no_validation)
     sys.stdout.write(json.dumps(found) + "\n")
 

@@ -1,20 +1,25 @@
 """From the CDK context to the settings of one deployment.
 
     cdk deploy --all -c env=dev -c target=fargate -c adapter=sop
+    python -m infra.context --env dev --target fargate --adapter sop       (looks at the settings alone)
 
 `environments` and `adapters` are objects in cdk.json's context, or each the name of a JSON file.
 """
 
+import argparse
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from infra.errors import SettingsError, nearest, problems_of
-from infra.settings import Deployment
+from infra.adapter_files import on_disk
+from infra.errors import CHOSEN, SettingsError, nearest, problems_of, refusal
+from infra.settings import UNKNOWN_ACCOUNT, Deployment
 
+ROOT = Path(__file__).parents[1]
 TARGETS = ("agentcore", "ec2", "eks", "fargate")
 
 
@@ -39,7 +44,17 @@ def load(context: Callable[[str], Any], root: Path, default_account: str | None 
         raise SettingsError(problems)
     chosen = _object(environments[env], f"environments.{env}")
     of_adapter = _object(adapters[adapter], f"adapters.{adapter}")
-    return _validated(_merged(env, target, adapter, chosen, of_adapter, default_account))
+    settings = _merged(env, target, adapter, chosen, of_adapter, problems)
+    if default_account is not None:
+        settings.setdefault("account", default_account)
+    problems += on_disk(settings["adapter"], root)
+    return _validated(settings, problems)
+
+
+def context_of(env: str, target: str, adapter: str) -> dict[str, Any]:
+    """The context of cdk.json as the CDK command line hands it to the app."""
+    context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
+    return {**context, "env": env, "target": target, "adapter": adapter}
 
 
 def _merged(
@@ -48,32 +63,36 @@ def _merged(
     adapter: str,
     chosen: Mapping[str, Any],
     of_adapter: Mapping[str, Any],
-    default_account: str | None,
+    problems: list[str],
 ) -> dict[str, Any]:
-    settings = dict(chosen)
+    """The settings as one object. What would be replaced here without a word goes to `problems`."""
+    for name in sorted(CHOSEN & chosen.keys()):
+        problems.append(f"environments.{env}.{name}: is chosen by -c {name}=NAME; take it out.")
+    settings = {name: value for name, value in chosen.items() if name not in CHOSEN}
     targets = _object(settings.pop("targets", {}), f"environments.{env}.targets")
     unknown = [name for name in targets if name not in TARGETS]
-    if unknown:
-        raise SettingsError([f"targets: unknown key '{unknown[0]}'.{nearest(unknown[0], TARGETS)}"])
+    problems += [f"targets: unknown key '{name}'.{nearest(name, TARGETS)}" for name in unknown]
+    own_target = _object(targets.get(target, {}), f"targets.{target}")
+    if "kind" in own_target:
+        problems.append(f"targets.{target}.kind: is chosen by -c target=NAME; take it out.")
     # An environment has the last word on its adapter: production logs less, and pins an image.
     own = _object(settings.pop("adapter", {}), f"environments.{env}.adapter")
     settings["adapter"] = {"environment": adapter, **of_adapter, **own}
-    settings["target"] = {**_object(targets.get(target, {}), f"targets.{target}"), "kind": target}
+    settings["target"] = {**own_target, "kind": target}
     settings["env"] = env
-    if default_account is not None:
-        settings.setdefault("account", default_account)
     return settings
 
 
-def _validated(settings: dict[str, Any]) -> Deployment:
+def _validated(settings: dict[str, Any], problems: list[str]) -> Deployment:
     if "account" not in settings:
-        raise SettingsError(
-            ["account: is required. Pin it for the environment, or give the CDK CLI credentials."]
-        )
+        problems.append("account: is required. Pin it for the environment, or give the CDK CLI credentials.")
     try:
-        return Deployment.model_validate(settings)
+        found = Deployment.model_validate({"account": UNKNOWN_ACCOUNT, **settings})
     except ValidationError as error:
-        raise SettingsError(problems_of(error, Deployment)) from None
+        problems += problems_of(error, Deployment)
+    if problems:
+        raise SettingsError(problems)
+    return found
 
 
 def _chosen(value: Any, key: str, accepted: Any, problems: list[str]) -> str:
@@ -103,3 +122,24 @@ def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SettingsError([f"{where}: must be an object, not {json.dumps(value)[:80]}."])
     return value
+
+
+def main() -> None:
+    """Say which account and Region a deployment of cdk.json is for, or what is wrong: exit code 2."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in ("env", "target", "adapter"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--account", help="of the credentials, for environments that pin none")
+    given = parser.parse_args()
+    try:
+        found = load(context_of(given.env, given.target, given.adapter).get, ROOT, given.account)
+    except SettingsError as error:
+        sys.stderr.write(refusal(error))
+        sys.exit(2)
+    sys.stdout.write(json.dumps({"account": found.account, "region": found.region}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ The counts are those of the settings and of the modules that make the resources;
 templates. Traffic, log lines and requests are left out: they come with jobs.
 """
 
+import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Literal, assert_never
 
 from pydantic import ValidationError
 
-from infra.context import TARGETS, load
+from infra.context import TARGETS, context_of, load
 from infra.network.endpoints import interface_services
 from infra.observability.alarms import alarms
 from infra.settings import Deployment
@@ -255,14 +256,12 @@ def shipped() -> list[Deployment]:
     """Every environment of cdk.json on every target."""
     context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
     chosen = [(env, target) for env in context["environments"] for target in TARGETS]
-    return [
-        load({**context, "env": env, "target": target, "adapter": "sop"}.get, ROOT, STAND_IN_ACCOUNT)
-        for env, target in chosen
-    ]
+    return [load(context_of(env, target, "sop").get, ROOT, STAND_IN_ACCOUNT) for env, target in chosen]
 
 
 def main() -> None:
     """Renew the document."""
+    argparse.ArgumentParser(prog="python -m infra.idle_cost", description=__doc__).parse_args()
     text = DOCUMENT.read_text(encoding="utf-8")
     DOCUMENT.write_text(between(text, BEGIN, END, tables()), encoding="utf-8")
 

@@ -21,7 +21,7 @@ def secret_arn(place: str | None) -> str | None:
     return place.removeprefix(SECRET) if place is not None and place.startswith(SECRET) else None
 
 
-def seal_keys_problem(place: str | None, key_arn: str | None, region: str, account: str) -> str | None:
+def seal_keys_problem(place: str | None, key_arn: str | None, region: str, account: str | None) -> str | None:
     """What is wrong with `adapter.seal_keys` and `adapter.seal_key_arn`, as a sentence without its end."""
     if place is None:
         return "adapter.seal_key_arn: is given without seal_keys; name the key ring too" if key_arn else None
@@ -58,7 +58,7 @@ def _wrapped(path: str, key_arn: str | None) -> str | None:
     return None
 
 
-def _secret(arn: str, key_arn: str | None, region: str, account: str) -> str | None:
+def _secret(arn: str, key_arn: str | None, region: str, account: str | None) -> str | None:
     found = _SECRET_ARN.fullmatch(arn)
     if found is None:
         return (
@@ -75,7 +75,7 @@ def _secret(arn: str, key_arn: str | None, region: str, account: str) -> str | N
             f"adapter.seal_keys: the secret is in {found['region']}, the deployment in {region}; replicate "
             "it there, and name the replica"
         )
-    if found["account"] != account and key_arn is None:
+    if account is not None and found["account"] != account and key_arn is None:
         return (
             f"adapter.seal_key_arn: is required, because the secret is in account {found['account']}: it can "
             "be read from another one only with a KMS key of its own"

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from infra.hyperparameters import ROLLOUTS, refusals, unanswerable
 from infra.seal_keys import seal_keys_problem
-from infra.target_settings import AgentCore, Eks, Target
+from infra.target_settings import AgentCore, Eks, RoleArn, Target
 
 LOG_RETENTION_DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
@@ -27,6 +27,8 @@ Arn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:[a-z0-9-]+:[a-z
 BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(?:-[a-z]+)+-[0-9]$")]
 Account = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
+UNKNOWN_ACCOUNT = "000000000000"
+"""Stands for an account that was not given, so that all else can be looked at."""
 
 
 class Settings(BaseModel):
@@ -77,7 +79,7 @@ class Customization(Settings):
     """Nova's model package groups must be of the managed kind `Restricted`."""
     accept_eula: bool = False
     """Whether the licence of the base model is accepted; most models refuse to be trained without."""
-    job_role_arn: Arn | None = None
+    job_role_arn: RoleArn | None = None
     """A job execution role to adopt."""
     caller_policy: bool = True
     """Whether to create the managed policy for whoever starts jobs."""
@@ -372,8 +374,9 @@ def _timeouts(settings: Deployment) -> str | None:
 
 
 def _seal_keys(settings: Deployment) -> str | None:
-    adapter = settings.adapter
-    return seal_keys_problem(adapter.seal_keys, adapter.seal_key_arn, settings.region, settings.account)
+    adapter, account = settings.adapter, settings.account
+    known = account if account != UNKNOWN_ACCOUNT else None
+    return seal_keys_problem(adapter.seal_keys, adapter.seal_key_arn, settings.region, known)
 
 
 def _addresses(settings: Deployment) -> str | None:

@@ -3,17 +3,17 @@
 python -m infra.settings_table      renews the document between its marks; a test compares the two
 """
 
+import argparse
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.errors import CHOSEN
 from infra.settings import Deployment
 
 DOCUMENT = Path(__file__).parents[1] / "docs/deployment.md"
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
-CHOSEN = ("env", "target")
-"""Of the command line alone: no environment may hold them."""
 TARGETS = {"agentcore": "AgentCore", "ec2": "Ec2", "eks": "Eks", "fargate": "Fargate"}
 SECTIONS = {"object": "an object", "array": "a list", "integer": "a whole number", "number": "a number"}
 
@@ -99,6 +99,7 @@ def between(text: str, begin: str, end: str, body: str) -> str:
 
 def main() -> None:
     """Renew the document."""
+    argparse.ArgumentParser(prog="python -m infra.settings_table", description=__doc__).parse_args()
     text = DOCUMENT.read_text(encoding="utf-8")
     DOCUMENT.write_text(between(text, BEGIN, END, tables()), encoding="utf-8")
 

@@ -17,7 +17,9 @@ import aws_cdk as cdk
 import cdk_nag
 
 from infra.acknowledged import collect, inserted
-from infra.context import TARGETS, load
+from infra.context import TARGETS, context_of, load
+from infra.errors import SettingsError, refusal
+from infra.packaging.errors import PackagingError
 from infra.stacks import build
 
 ROOT = Path(__file__).parents[1]
@@ -37,8 +39,7 @@ LINT_IGNORED = ("W3005", "W3010")
 def synthesize(env: str, target: str, adapter: str, out: Path) -> dict[str, Any]:
     """One deployment; returns its line of the summary."""
     started = time.monotonic()
-    context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
-    app = cdk.App(context={**context, "env": env, "target": target, "adapter": adapter}, outdir=str(out))
+    app = cdk.App(context=context_of(env, target, adapter), outdir=str(out))
     build(app, load(app.node.try_get_context, ROOT, STAND_IN_ACCOUNT), ROOT)
     cdk.Validations.of(app).add_plugins(*(pack(app) for pack in PACKS.values()))
     try:
@@ -101,9 +102,15 @@ def main() -> None:
     declared = json.loads((ROOT / "cdk.json").read_text())["context"]["environments"]
     chosen = [(env, target) for env in arguments.env or declared for target in arguments.target or TARGETS]
     lines = []
-    for env, target in chosen:
-        lines.append(synthesize(env, target, arguments.adapter, arguments.out / f"{env}-{target}"))
-        sys.stderr.write(f"{env}-{target}: {lines[-1]['seconds']} s\n")
+    try:
+        for env, target in chosen:  # all of them, before the first is synthesized
+            load(context_of(env, target, arguments.adapter).get, ROOT, STAND_IN_ACCOUNT)
+        for env, target in chosen:
+            lines.append(synthesize(env, target, arguments.adapter, arguments.out / f"{env}-{target}"))
+            sys.stderr.write(f"{env}-{target}: {lines[-1]['seconds']} s\n")
+    except (SettingsError, PackagingError) as error:
+        sys.stderr.write(refusal(error))
+        sys.exit(2)
     said = lint([arguments.out / f"{env}-{target}" for env, target in chosen])
     for line in lines:
         matches = said[arguments.out / f"{line['env']}-{line['target']}"]

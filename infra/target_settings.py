@@ -14,6 +14,7 @@ FARGATE_MEMORY_MB = {
     2048: tuple(range(4096, 16385, 1024)),
     4096: tuple(range(8192, 30721, 1024)),
 }
+RoleArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$")]
 GravitonType = Annotated[str, StringConstraints(pattern=r"^[a-z]+[0-9]+g[a-z]*\.[a-z0-9-]+$")]
 
 
@@ -82,7 +83,7 @@ class Keda(_Settings):
     """Where an installed KEDA lives."""
     service_account: str = Field(default="keda-operator", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
     """Of an installed KEDA's operator."""
-    operator_role_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$")
+    operator_role_arn: RoleArn | None = None
     """The AWS role of an adopted KEDA's operator: it may take on a role that reads the queue's figures."""
 
     @model_validator(mode="after")
@@ -123,14 +124,12 @@ class Eks(_Settings):
     """A mirror of the image that sends the log; default: AWS's public one."""
     cluster_name: str | None = Field(default=None, pattern=r"^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$")
     """A cluster to adopt, with the fields below."""
-    kubectl_role_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$")
+    kubectl_role_arn: RoleArn | None = None
     """The role that applies manifests to an adopted cluster: an access entry makes it an administrator there,
     and Lambda may be it, in a VPC (docs/deployment.md)."""
     cluster_security_group_id: str | None = Field(default=None, pattern=r"^sg-[0-9a-f]{8,17}$")
     """The adopted cluster's own group, by which its API is reached."""
-    admin_role_arns: tuple[
-        Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$")], ...
-    ] = ()
+    admin_role_arns: tuple[RoleArn, ...] = ()
     """Roles that administer a created cluster by an access entry."""
     keda: Keda = Keda()
 

@@ -1,4 +1,4 @@
-"""The command line: `mtrl rehearse`, `mtrl service`."""
+"""The command line `mtrl`; its commands are in `mtrl/commands`, and `mtrl --help` lists them."""
 
 import sys
 

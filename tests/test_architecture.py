@@ -35,7 +35,8 @@ LAW: dict[str, tuple[str, ...]] = {
     "infra.settings": ("infra.settings", "infra.target_settings", "infra.hyperparameters", "infra.seal_keys"),
     "infra.seal_keys": (),
     "infra.target_settings": (),
-    "infra.context": ("infra.context", "infra.errors", "infra.settings"),
+    "infra.context": ("infra.context", "infra.adapter_files", "infra.errors", "infra.settings"),
+    "infra.adapter_files": (),
     "infra.names": ("infra.names", "infra.settings", "infra.target_settings"),
     "infra.policy": ("infra.policy", "infra.names", "infra.seal_keys"),
     **{

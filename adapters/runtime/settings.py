@@ -1,6 +1,7 @@
 """Settings of one adapter process, read from environment variables (names: contract/variables.py)."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar, cast
@@ -11,6 +12,7 @@ from adapters.contract.variables import BY_NAME
 Number = TypeVar("Number", int, float)
 SQS_VISIBILITY_LIMIT_SECONDS = 11 * 3600
 """SQS hides a message for at most 12 h; an hour is kept for the hand-back."""
+REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-[0-9]+")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -69,7 +71,7 @@ class Settings:
         settings = cls(
             environment=read.text("MTRL_ENVIRONMENT"),
             loop=read.text("MTRL_LOOP"),
-            region=read.text("AWS_REGION"),
+            region=read.region("AWS_REGION"),
             account=read.account("MTRL_ACCOUNT_ID"),
             job_name_prefix=read.text("MTRL_JOB_NAME_PREFIX"),
             endpoint=read.endpoint("MTRL_JOB_RUNTIME_ENDPOINT"),
@@ -100,7 +102,8 @@ class Settings:
             host=read.text("HOST"),
             port=read.integer("PORT", 0, 65535),
         )
-        if settings.margin >= settings.budget:
+        given = {"MTRL_ROLLOUT_MARGIN_SECONDS", "MTRL_ROLLOUT_BUDGET_SECONDS"}
+        if settings.margin >= settings.budget and not given & read.wrong:
             read.problems.append(
                 f"MTRL_ROLLOUT_MARGIN_SECONDS={settings.margin:g} leaves nothing of "
                 f"MTRL_ROLLOUT_BUDGET_SECONDS={settings.budget:g}. Make the margin smaller."
@@ -126,8 +129,8 @@ class QueueSettings:
         """Read the settings. Raises SettingsError as `Settings.from_environ`."""
         read = _Reader(environ)
         settings = cls(
-            queue_url=read.text("MTRL_QUEUE_URL"),
-            dead_letter_url=read.text("MTRL_DEAD_LETTER_URL"),
+            queue_url=read.queue("MTRL_QUEUE_URL"),
+            dead_letter_url=read.queue("MTRL_DEAD_LETTER_URL"),
             ledger_table=read.text("MTRL_LEDGER_TABLE"),
             claim_check_bucket=read.optional("MTRL_CLAIM_CHECK_BUCKET"),
             rollout_log_bucket=read.optional("MTRL_ROLLOUT_LOG_BUCKET"),
@@ -171,6 +174,8 @@ class _Reader:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
         self.problems: list[str] = []
+        self.wrong: set[str] = set()
+        """Numbers that could not be read: what stands for them must not be compared with others."""
 
     def refuse_unknown(self) -> None:
         # An environment plug-in reads variables of its own: MTRL_<NAME>_… is left to it.
@@ -218,10 +223,31 @@ class _Reader:
             value = kind(text)
         except ValueError:
             self.problems.append(f"{name}={text!r} is no {'whole ' if kind is int else ''}number.")
+            self.wrong.add(name)
             return low
         if not low <= value <= high:
             self.problems.append(f"{name}={text} is outside of {low:g} to {high:g}.")
+            self.wrong.add(name)
             return low
+        return value
+
+    def region(self, name: str) -> str:
+        value = self.text(name)
+        if value and not REGION.fullmatch(value):
+            self.problems.append(f"{name}={value!r} is no Region, such as us-west-2.")
+        return value
+
+    def queue(self, name: str) -> str:
+        value = self.text(name)
+        try:
+            url = urlsplit(value)
+            good = url.scheme in ("http", "https") and bool(url.hostname) and len(url.path) > 1
+        except ValueError:
+            good = False
+        if value and not good:
+            self.problems.append(
+                f"{name}={value!r} is no queue's URL, such as https://sqs.REGION.amazonaws.com/ACCOUNT/NAME."
+            )
         return value
 
     def account(self, name: str) -> str | None:

@@ -74,14 +74,24 @@ class Job:
         return next((c for arn, c in by_job.items() if arn.endswith(f"/{NAME}")), {})
 
 
+def size_problem(rollouts: int) -> str | None:
+    """Why a job cannot be of this size, as a sentence with the next act."""
+    most = len(_tasks()) * GROUP
+    if rollouts % GROUP:
+        above = (rollouts // GROUP + 1) * GROUP
+        return f"{rollouts} is no multiple of {GROUP}, the rollouts of a prompt; the next is {above}"
+    return f"{rollouts} is above {most}, {GROUP} of each task that there is" if rollouts > most else None
+
+
+def _tasks() -> list[Task]:
+    source = create({})
+    return [*source.tasks("returns_desk", "test"), *source.tasks("returns_desk", "train")]
+
+
 def write_prompts(row: Row, rollouts: int, folder: Path) -> Path:
     """The data set: one prompt a group, and if the row says so, some that are no task."""
-    source = create({})
-    tasks = [*source.tasks("returns_desk", "test"), *source.tasks("returns_desk", "train")]
     wanted = rollouts // GROUP
-    if wanted > len(tasks):
-        raise ValueError(f"at most {len(tasks) * GROUP} rollouts: there are {len(tasks)} tasks.")
-    prompts = [task.to_prompt() for task in tasks[:wanted]]
+    prompts = [task.to_prompt() for task in _tasks()[:wanted]]
     if row.poison:
         bad = poison(wanted)
         prompts[: len(bad)] = bad

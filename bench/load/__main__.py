@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.arguments import count
 from bench.load import forwarder, queue_worker, report, small_box, world
 from bench.load.candidates import FLOOR, OURS, PEERS, ROOT, Candidate, versions
 from bench.load.curves import curves
@@ -22,6 +23,7 @@ from bench.load.driver import Level
 from bench.load.measuring import Bench, Row
 from bench.load.running import DidNotStart
 from bench.load.service import Service
+from mtrl.console import end_on_sigterm
 from mtrl.rehearsing.processes import ProcessError
 
 OUT = ROOT / "out/bench"
@@ -86,12 +88,18 @@ async def queue(bench: Bench, run: int, *, quick: bool) -> list[Row]:
         return []
 
 
-async def everything(arguments: argparse.Namespace) -> tuple[list[Row], list[dict[str, Any]], dict[str, Any]]:
-    chosen = [c for c in (OURS, FLOOR, *PEERS) if not arguments.only or c.adapter in arguments.only]
+def installed(only: Sequence[str]) -> list[Candidate]:
+    """The candidates that were asked for, as far as they can be run here."""
+    chosen = [c for c in (OURS, FLOOR, *PEERS) if not only or c.adapter in only]
     for candidate in chosen:
         if candidate.missing:
             say(f"{candidate.adapter} is left out: {candidate.missing}")
-    chosen = [c for c in chosen if not c.missing]
+    return [c for c in chosen if not c.missing]
+
+
+async def everything(
+    arguments: argparse.Namespace, chosen: Sequence[Candidate]
+) -> tuple[list[Row], list[dict[str, Any]], dict[str, Any]]:
     quick: bool = arguments.quick
     levels = arguments.levels or (QUICK_LEVELS if quick else LEVELS)
     rows: list[Row] = []
@@ -120,16 +128,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    names = [candidate.adapter for candidate in (OURS, FLOOR, *PEERS)]
     parser.add_argument("--quick", action="store_true", help="fewer levels, one run, no curves")
-    parser.add_argument("--only", nargs="*", default=[], help="these adapters, and nothing else")
-    parser.add_argument("--levels", nargs="*", type=int, default=[])
-    parser.add_argument("--runs", type=int)
+    parser.add_argument(
+        "--only", nargs="+", default=[], choices=names, help="these adapters, and nothing else"
+    )
+    parser.add_argument("--levels", nargs="+", type=count, default=[])
+    parser.add_argument("--runs", type=count)
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
+    chosen = installed(arguments.only)
+    if not chosen:
+        say("nothing is left to measure, and nothing is written")
+        sys.exit(2)
+    end_on_sigterm()
     arguments.out = arguments.out.resolve()
     arguments.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    rows, grown, more = asyncio.run(everything(arguments))
+    rows, grown, more = asyncio.run(everything(arguments, chosen))
     found = report.results(rows)
     made = report.goals(found, world.Shape().ideal) + more.get("forwarder", {}).get("goals", [])
     packages = {c.adapter: versions(c, PEER_PACKAGES) for c in PEERS if not c.missing}

@@ -6,6 +6,7 @@ The base dependencies of pyproject.toml and all they need, at the versions of co
 platform and Python that an adapter is built for. Hashes are those of the wheels that pip would take.
 """
 
+import argparse
 import json
 import re
 import subprocess
@@ -61,6 +62,7 @@ def _resolve(root: Path, platform: str, python: str) -> Iterator[tuple[str, str,
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m infra.packaging.lock", description=__doc__).parse_args()
     root = Path.cwd()
     (root / REQUIREMENTS).write_text(lock(root), encoding="utf-8")
     sys.stdout.write(f"{REQUIREMENTS}\n")

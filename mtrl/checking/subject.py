@@ -10,11 +10,11 @@ from adapters.runtime.plugins import PluginError, load_environment
 from adapters.runtime.sealing import is_sealed
 from mtrl.datasets.checks import DataSet
 from mtrl.datasets.rows import make_row
-from rehearsal.policies.base import PolicyError, ServedPolicy
+from mtrl.policies import BASE, PolicyChoice
+from rehearsal.policies.base import ServedPolicy
 from rehearsal.service.models import make_policy
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-TINY = "tiny"
 
 
 class SubjectError(ValueError):
@@ -34,8 +34,8 @@ class Subject:
     data: DataSet
     data_is_given: bool
     """The rows are of files that a job reads, not of the environment's own tasks."""
-    policy: str = TINY
-    """The base policy, as `mtrl rehearse --policy` names it."""
+    policy: PolicyChoice
+    """The base policy."""
 
     @property
     def tasks(self) -> list[Task]:
@@ -49,11 +49,11 @@ class Subject:
     @property
     def policy_is_a_model(self) -> bool:
         """The tiny policy reads names, not language: what it cannot do says little of a model."""
-        return self.policy != TINY
+        return not self.policy.trainable
 
     def served_policy(self) -> ServedPolicy:
         """The base policy. Raises PolicyError."""
-        return make_policy(self.policy)
+        return make_policy(self.policy.spec)
 
 
 def load(reference: str, environ: Mapping[str, str]) -> Environment:
@@ -63,12 +63,19 @@ def load(reference: str, environ: Mapping[str, str]) -> Environment:
         PluginError: says what was tried.
     """
     module, colon, factory = reference.partition(":")
-    if not colon:
-        return load_environment(reference, environ)
     try:
-        return cast(Environment, getattr(importlib.import_module(module), factory)(environ))
-    except (ImportError, AttributeError, ValueError, OSError) as error:
-        raise PluginError(f"Cannot make {reference!r}: {error}") from error
+        if not colon:
+            return load_environment(reference, environ)
+        made = getattr(importlib.import_module(module), factory)(environ)
+    except PluginError:
+        raise
+    except Exception as error:
+        raise PluginError(f"Cannot make {reference!r}: {type(error).__name__}: {error}") from error
+    if not callable(getattr(made, "open", None)):
+        raise PluginError(
+            f"{reference!r} makes {type(made).__name__}, which is no environment: it opens none."
+        )
+    return cast(Environment, made)
 
 
 def make_subject(
@@ -77,7 +84,7 @@ def make_subject(
     *,
     data: DataSet | None = None,
     environ: Mapping[str, str] | None = None,
-    policy: str = TINY,
+    policy: PolicyChoice = BASE,
     accept_license: bool = False,
     environment: Environment | None = None,
 ) -> Subject:
@@ -92,12 +99,9 @@ def make_subject(
     environ = environ or {}
     try:
         environment = environment or load(reference, environ)
-        make_policy(policy)
     except PluginError as error:
         hint = " Here: --accept-license." if "MTRL_SOP_BENCH_LICENSE" in str(error) else ""
         raise SubjectError(f"--environment: {error}{hint}") from None
-    except PolicyError as error:
-        raise SubjectError(f"--policy: {error}") from None
     given = _tasks_of(data, environment.name) if data is not None else {}
     if not given and not isinstance(environment, TaskSource):
         raise SubjectError(

@@ -18,7 +18,9 @@ from mtrl.datasets import splitting
 from mtrl.datasets.checks import Check, DataSet, Rules, as_json
 from mtrl.datasets.files import DataError
 from mtrl.datasets.rows import read_rows
+from mtrl.policies import ACCEPTED, ask, choose
 from mtrl.rehearsing.plan import PlanError, sop_bench_variables
+from mtrl.wording import counted
 from rehearsal.policies.base import PolicyError
 
 
@@ -34,7 +36,7 @@ def check(
         Path | None, typer.Option(help="A SOP-Bench checkout; without --domain, all of its domains.")
     ] = None,
     accept_license: Annotated[bool, typer.Option(help="Accept the licence that the checkout shows.")] = False,
-    policy: Annotated[str, typer.Option(help="The base policy: tiny, scripted:FILE or openai:URL.")] = "tiny",
+    policy: Annotated[str, typer.Option(help=f"The base policy: {ACCEPTED}.")] = "tiny",
     rollouts: Annotated[int, typer.Option(min=8, max=4096, help="Rollouts of the base policy.")] = 128,
     tasks: Annotated[int | None, typer.Option(min=1, help="Tasks to demonstrate; default: all.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="global_batch_size of the job.")] = 128,
@@ -44,20 +46,28 @@ def check(
     """Check an environment before a job is paid for; exit code 1 if a check fails."""
     if not environment and sop_bench is None:
         fail("What is to be checked? Name --environment, or a checkout with --sop-bench.")
+    if require_sealed and not dataset:
+        fail(
+            "--require-sealed looks at the files that a job reads, and needs them: name them with --dataset."
+        )
+    if dataset and sop_bench is not None and domain is None:
+        fail("--dataset is of one domain, and all of the checkout are to be checked: name it with --domain.")
     logging.disable(logging.CRITICAL)  # tools of a checkout log every refusal
     try:
         variables = sop_bench_variables(environment or "sop", sop_bench, accept_license)
         if sop_bench is not None and domain is None:
             failed = _check_checkout(sop_bench, variables, json_output)
         else:
+            base = choose("--policy", policy)
             subject = make_subject(
                 environment or "sop",
                 domain,
                 data=_data(dataset),
                 environ={**os.environ, **variables},
-                policy=policy,
+                policy=base,
                 accept_license=accept_license,
             )
+            ask("--policy", base)
             effort = Effort(tasks=tasks, groups=rollouts // 8)
             failed = _check_one(subject, effort, Rules(batch, require_sealed=require_sealed), json_output)
     except (SubjectError, PlanError, DataError, PolicyError) as error:
@@ -99,7 +109,7 @@ def _check_checkout(folder: Path, variables: dict[str, str], json_output: bool) 
         if json_output:
             emit({**_as_object("sop", name, survey.checks), "targets": survey.targets_as_json()})
         else:
-            progress.print(f"{name}: replayed {survey.counts()['tasks']} tasks", highlight=False)
+            progress.print(f"{name}: replayed {counted(survey.counts()['tasks'], 'task')}", highlight=False)
     if not json_output:
         _show_surveys(surveys)
     return any(each.status == "fail" for survey in surveys for each in survey.checks)

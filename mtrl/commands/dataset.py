@@ -11,6 +11,7 @@ from rich.table import Table
 from mtrl.console import emit, fail, progress
 from mtrl.datasets import building, checks, files, sealing, splitting
 from mtrl.datasets.rows import read_rows
+from mtrl.wording import counted
 
 ENDINGS = ".jsonl, .json, .csv or .parquet"
 COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
@@ -48,6 +49,7 @@ def build(
     try:
         files.check_format(out)
         if tasks is not None:
+            files.keep_apart(tasks, out)
             rows = building.from_file(tasks, environment)
         else:
             rows = building.from_environment(environment, domain, split, accept_license, os.environ)
@@ -57,7 +59,7 @@ def build(
         fail(str(error))
     _say(
         as_json,
-        f"{len(built.rows)} rows in {where} ({built.dropped} repeated ones left out).",
+        f"{counted(len(built.rows), 'row')} in {where} (repeated and left out: {built.dropped}).",
         rows=len(built.rows),
         dropped=built.dropped,
         out=where,
@@ -83,6 +85,8 @@ def split(
         files.check_format(f"train.{ending}")
         splitting.check_shares(shares)
         found = splitting.find(out)
+        for path in found.values():
+            files.keep_apart(source, str(path))
         earlier = {} if fresh else splitting.earlier(found)
         divided = splitting.split(read_rows(source), shares, seed=seed, by=stratify, earlier=earlier)
         written = {
@@ -114,6 +118,7 @@ def seal(
     """Encrypt the targets of a data set, and nothing else; duplicates are refused before."""
     try:
         files.check_format(out)
+        files.keep_apart(source, out)
         ring = sealing.read_keys(keys, region)
         kid = sealing.choose_key(ring, key)
         sealed = sealing.seal_rows(read_rows(source), name=name, kid=kid, keys=ring)
@@ -122,8 +127,8 @@ def seal(
         fail(str(error))
     _say(
         as_json,
-        f"{sealed.sealed} targets sealed with key {kid} in {where} ({sealed.already} were sealed before, "
-        f"{sealed.without_target} rows have none).",
+        f"{counted(sealed.sealed, 'target')} sealed with key {kid} in {where} "
+        f"(sealed before: {sealed.already}, rows without one: {sealed.without_target}).",
         rows=len(sealed.prompts),
         sealed=sealed.sealed,
         already_sealed=sealed.already,

@@ -1,16 +1,13 @@
 """`mtrl deploy-local`: the deployment, really deployed onto an emulator, and 64 rollouts through it."""
 
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
-from mtrl.console import emit, fail, progress
-from mtrl.deploying.cdk import AssemblyError
+from mtrl.console import complain, emit, end_on_sigterm, fail, make_folder, progress
+from mtrl.deploying.cdk import AssemblyError, check_settings
 from mtrl.deploying.container import DefinitionError
 from mtrl.deploying.job import ROLLOUTS, Counts
 from mtrl.deploying.processes import told
@@ -53,8 +50,8 @@ def deploy_local(
         keep=keep,
     )
     _check(plan)
-    # Without this, SIGTERM would end us at once and leave the processes behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    make_folder(plan.out, plan.work.name)
+    end_on_sigterm()
     result = Result()
     problems = _run(plan, result)
     if as_json:
@@ -67,7 +64,7 @@ def deploy_local(
             }
         )
     for problem in problems:
-        progress.print(Text.assemble(("mtrl: ", "bold red"), problem), soft_wrap=True)
+        complain(problem)
     if problems:
         raise typer.Exit(1)
 
@@ -84,6 +81,10 @@ def _check(plan: Plan) -> None:
         fail(
             f"--target {plan.target!r} cannot be rehearsed here: only fargate declares a container to start."
         )
+    try:
+        check_settings(plan.root, plan.env, plan.target, plan.adapter)
+    except AssemblyError as error:
+        fail(str(error))
 
 
 def _run(plan: Plan, result: Result) -> list[str]:

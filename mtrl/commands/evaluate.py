@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,22 +9,25 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
-from mtrl.console import emit, fail, progress
+from mtrl.console import complain, emit, end_on_sigterm, fail, progress
 from mtrl.evaluating.figures import Estimate, Figures, as_json
 from mtrl.evaluating.folder import REPORT, RESULT, TRANSCRIPTS, EvaluationFolder
 from mtrl.evaluating.plan import Asked, EvaluationPlan, make_plan
-from mtrl.evaluating.policies import ACCEPTED
 from mtrl.evaluating.run import Evaluation, on_disk, reach
 from mtrl.evaluating.run import evaluate as run_plan
+from mtrl.policies import ACCEPTED
 from mtrl.rehearsing.jobs import JobFailed
 from mtrl.rehearsing.plan import PlanError
 from mtrl.rehearsing.processes import ProcessError
 from mtrl.report.evaluation import EvaluationData, render_evaluation, shown_p
+from mtrl.wording import counted
+from rehearsal.policies.base import PolicyError
 
 INTERRUPTED = 128 + signal.SIGINT
 
 
 def evaluate(
+    context: typer.Context,
     local: Annotated[bool, typer.Option("--local", help="On this machine: stand-in and adapter.")] = False,
     environment: Annotated[str, typer.Option(help="The environment, by name.")] = "sop",
     domain: Annotated[str | None, typer.Option(help="Its domain; default: the first one.")] = None,
@@ -73,6 +75,7 @@ def evaluate(
         timeout=timeout,
         port=port,
         keys=keys,
+        keys_typed=_typed(context, "keys"),
         sop_bench=sop_bench,
         accept_license=accept_license,
         out=out,
@@ -87,7 +90,7 @@ def evaluate(
                 folder.clear(plan.configuration())
             evaluation = _run(plan, folder)
             figures = _write(evaluation, folder)
-    except PlanError as error:
+    except (PlanError, PolicyError) as error:
         fail(str(error))
     if as_json:
         emit(figures)
@@ -95,19 +98,23 @@ def evaluate(
         _show(evaluation, figures)
 
 
+def _typed(context: typer.Context, option: str) -> bool:
+    """Whether an option was written, and is not from the environment."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def _run(plan: EvaluationPlan, folder: EvaluationFolder) -> Evaluation:
     if plan.notice:
         progress.print(plan.notice, highlight=False, markup=False, soft_wrap=True)
-    # Without this, SIGTERM would end us at once and leave nothing said.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_on_sigterm()
     try:
         return run_plan(plan, folder)
     except KeyboardInterrupt:
         progress.print(_unfinished(plan, folder, "Interrupted."), soft_wrap=True, highlight=False)
         raise typer.Exit(INTERRUPTED) from None
     except (ProcessError, JobFailed, BotoCoreError, ClientError) as error:
-        text = _unfinished(plan, folder, str(error))
-        progress.print(f"mtrl: {text}", markup=False, soft_wrap=True, highlight=False)
+        complain(_unfinished(plan, folder, str(error)))
         raise typer.Exit(1) from None
 
 
@@ -181,8 +188,8 @@ def _show(evaluation: Evaluation, result: dict[str, Any]) -> None:
     measured = evaluation.measured
     first = measured[0].figures
     each_task = first.rollouts // first.tasks
-    times = f"{each_task} rollout{'s' if each_task > 1 else ''} each"
-    table = Table(title=f"{evaluation.plan.title}: {first.tasks} tasks, {times}")
+    times = f"{counted(each_task, 'rollout')} each"
+    table = Table(title=f"{evaluation.plan.title}: {counted(first.tasks, 'task')}, {times}")
     table.add_column("")
     for each in measured:
         table.add_column(each.policy.label.replace("[", "\\["), justify="right", overflow="fold")
@@ -195,10 +202,13 @@ def _show(evaluation: Evaluation, result: dict[str, Any]) -> None:
         progress.print(_compared(evaluation), highlight=False, markup=False, soft_wrap=True)
     for each in measured:
         if each.figures.cut_short:
-            text = f"{each.figures.cut_short} rollouts of {each.policy.label} were cut short by the machinery"
-            progress.print(f"{text} and count as 0: --resume plays them again.", markup=False, soft_wrap=True)
+            text = f"Cut short by the machinery: {each.figures.cut_short} of {each.policy.label}'s rollouts."
+            progress.print(
+                f"{text} They count as 0: --resume plays them again.", markup=False, soft_wrap=True
+            )
     progress.print(
-        f"{evaluation.played} rollouts played in {result['seconds']:.0f} s. Report: {result['report']}",
+        f"{counted(evaluation.played, 'rollout')} played in {result['seconds']:.0f} s. "
+        f"Report: {result['report']}",
         highlight=False,
         markup=False,
         soft_wrap=True,

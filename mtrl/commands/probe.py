@@ -11,6 +11,7 @@ from mtrl.console import emit, fail, progress
 from mtrl.probing.probe import Findings, Probe
 from mtrl.probing.probe import probe as run_probe
 from mtrl.probing.show import as_text
+from mtrl.wording import counted
 
 TASKS = 6
 SECONDS = 50.0
@@ -29,7 +30,9 @@ def probe(
     """Search for exploits of the reward: exit code 1 if there are any, 0 if none was found."""
     wanted = _wanted(environment, domain, tasks, seconds, seed)
     name = f"{environment}/{wanted.tasks[0].input.get('domain', domain or '')}".rstrip("/")
-    progress.print(f"Probing the reward of [bold]{name}[/] on {len(wanted.tasks)} tasks.", highlight=False)
+    progress.print(
+        f"Probing the reward of [bold]{name}[/] on {counted(len(wanted.tasks), 'task')}.", highlight=False
+    )
     try:
         found = run_probe(wanted)
     except KeyboardInterrupt:
@@ -65,7 +68,7 @@ def _show(found: Findings, wanted: Probe) -> None:
         typer.echo(f"Also (--json has the transcripts): {others}")
     for fault, times in sorted(found.faults.items(), key=lambda item: -item[1])[:5]:
         progress.print(f"{times} x {fault}", highlight=False, markup=False, soft_wrap=True)
-    verdict = f"{len(found.exploits)} kinds of exploit" if found.exploits else "No exploit"
+    verdict = f"{counted(len(found.exploits), 'kind')} of exploit" if found.exploits else "No exploit"
     terms = wanted.terms
     progress.print(
         f"{verdict} in {found.transcripts} transcripts, {found.seconds:.0f} s "

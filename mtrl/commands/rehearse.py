@@ -2,24 +2,24 @@
 
 import json
 import shutil
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from mtrl.commands.service import POLICIES
-from mtrl.console import emit, fail, progress
+from mtrl.console import complain, emit, end_on_sigterm, fail, make_folder, progress
+from mtrl.policies import ACCEPTED, CHECKPOINT, ask
 from mtrl.rehearsing.holding import held
 from mtrl.rehearsing.jobs import JobFailed
 from mtrl.rehearsing.plan import Plan, PlanError, make_plan
 from mtrl.rehearsing.processes import ProcessError
 from mtrl.rehearsing.results import first_disagreement, summary
-from mtrl.rehearsing.run import CHECKPOINT, TRAIN, Rehearsal
+from mtrl.rehearsing.run import TRAIN, Rehearsal
 from mtrl.rehearsing.run import rehearse as run_plan
 from mtrl.report import RunData, render
+from mtrl.wording import counted
+from rehearsal.policies.base import PolicyError
 
 STEPS = 20
 
@@ -32,7 +32,7 @@ def rehearse(
     train_under_owners_license: Annotated[
         bool, typer.Option(help="Also train on the checkout: you have checked that its licence allows it.")
     ] = False,
-    policy: Annotated[str, typer.Option(help=POLICIES)] = "tiny",
+    policy: Annotated[str, typer.Option(help=f"{ACCEPTED}.")] = "tiny",
     steps: Annotated[int, typer.Option(min=0, max=1000, help="Training steps; 0 evaluates only.")] = STEPS,
     seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for the report and the data behind it.")] = Path(
@@ -53,11 +53,12 @@ def rehearse(
             accept_license=accept_license,
             train_under_owners_license=train_under_owners_license,
         )
-    except PlanError as error:
+        ask("--policy", plan.policy)
+    except (PlanError, PolicyError) as error:
         fail(str(error))
+    make_folder(out, plan.work.name)
     _announce(plan)
-    # Without this, SIGTERM would end us at once and leave the two processes behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_on_sigterm()
     try:
         with held(plan.out):
             rehearsal = run_plan(plan)
@@ -65,7 +66,7 @@ def rehearse(
     except PlanError as error:
         fail(str(error))
     except (ProcessError, JobFailed) as error:
-        progress.print(f"[bold red]mtrl:[/] {error}", markup=True)
+        complain(str(error))
         raise typer.Exit(1) from None
     if as_json:
         emit(figures)
@@ -91,8 +92,9 @@ def _warn(plan: Plan, figures: dict[str, Any]) -> None:
 def _announce(plan: Plan) -> None:
     if plan.notice:
         progress.print(plan.notice, highlight=False, markup=False, soft_wrap=True)
-    mode = f"{plan.steps} training steps" if plan.trains else f"evaluation only ({plan.why_not})"
-    progress.print(f"Rehearsing [bold]{plan.environment}/{plan.domain}[/], seed {plan.seed}, {mode}.")
+    steps = counted(plan.steps, "training step")
+    mode = steps if plan.trains else f"evaluation only ({plan.why_not})"
+    progress.print(f"Rehearsing {plan.environment}/{plan.domain}, seed {plan.seed}, {mode}.", markup=False)
 
 
 def _write(rehearsal: Rehearsal) -> dict[str, Any]:
@@ -157,7 +159,7 @@ def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def _show(rehearsal: Rehearsal, figures: dict[str, Any]) -> None:
     tasks = len(rehearsal.plan.tasks["test"])
-    table = Table(title=f"{figures['domain']}: {tasks} held-out tasks, seed {figures['seed']}")
+    table = Table(title=f"{figures['domain']}: {counted(tasks, 'held-out task')}, seed {figures['seed']}")
     for column in ("", "score", "reward", *(f"pass@{k}" for k in rehearsal.base.pass_at_k)):
         table.add_column(column, justify="right" if column else "left")
     for name, result in (("base", rehearsal.base), ("trained", rehearsal.trained)):
@@ -166,7 +168,7 @@ def _show(rehearsal: Rehearsal, figures: dict[str, Any]) -> None:
             table.add_row(name, f"{result.score:.1%}", f"{result.reward:.3f}", *passes)
     progress.print(table)
     progress.print(
-        f"{figures['rollouts']} rollouts in {figures['seconds']:.0f} s "
+        f"{counted(figures['rollouts'], 'rollout')} in {figures['seconds']:.0f} s "
         f"({figures['training_seconds']:.0f} s of them training). Report: {figures['report']}",
         highlight=False,
     )

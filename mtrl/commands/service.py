@@ -11,7 +11,9 @@ from typing import Annotated
 
 import typer
 
+from adapters.runtime.settings import REGION as REGION_FORM
 from mtrl.console import emit, fail, progress
+from mtrl.policies import ACCEPTED, choose
 from rehearsal.policies.base import PolicyError
 from rehearsal.service.app import running
 from rehearsal.service.faults import FaultError, Faults
@@ -20,7 +22,6 @@ from rehearsal.service.options import ACCOUNT, REGION, ServiceOptions
 from rehearsal.service.state.store import StoreError
 
 FAIL_ON = ("no-sample", "failed", "failed-unsampled", "lost")
-POLICIES = "tiny, tiny:CHECKPOINT, scripted:FILE, openai:URL or bedrock:MODEL."
 _LAMBDA = re.compile(r"lambda(?::(?P<function>[\w.$:-]+))?(?:@(?P<endpoint>https?://[^/\s]+/?))?", re.ASCII)
 
 
@@ -37,7 +38,7 @@ def service(
     forwarder: Annotated[
         Path | None, typer.Option(help="A Lambda handler file that stands for any Lambda ARN.")
     ] = None,
-    policy: Annotated[str, typer.Option(help=POLICIES)] = "tiny",
+    policy: Annotated[str, typer.Option(help=f"{ACCEPTED}.")] = "tiny",
     seed: Annotated[int, typer.Option(help="Decides every draw of the policy.")] = 0,
     seed_by: Annotated[
         str,
@@ -63,6 +64,10 @@ def service(
         fail(f"--retry-ids {retry_ids!r} is neither renew nor reuse.")
     if seed_by not in ("row", "prompt"):
         fail(f"--seed-by {seed_by!r} is neither row nor prompt.")
+    if not REGION_FORM.fullmatch(region):
+        fail(f"--region {region!r} is no Region. Example: --region {REGION}")
+    if not re.fullmatch("[0-9]{12}", account):
+        fail(f"--account {account!r} is no account id (12 digits). Example: --account {ACCOUNT}")
     if forwarder is not None and not forwarder.is_file():
         fail(f"--forwarder {forwarder} is no file. Give the path of a handler.py.")
     urls, function = read_agents(agent or ())
@@ -76,7 +81,7 @@ def service(
         seed=seed,
         seed_by="prompt" if seed_by == "prompt" else "row",
         max_concurrency=max_concurrency,
-        policy=policy,
+        policy=_policy(policy),
         agents=urls,
         forwarder=forwarder,
         function=function,
@@ -94,6 +99,14 @@ def service(
         fail(
             f"Port {port} cannot be used: {error.strerror}. Choose another with --port, or 0 for a free one."
         )
+
+
+def _policy(label: str) -> str:
+    """The policy as the stand-in takes it."""
+    try:
+        return choose("--policy", label).spec
+    except PolicyError as error:
+        fail(str(error))
 
 
 async def _serve(options: ServiceOptions, as_json: bool) -> None:
@@ -159,4 +172,6 @@ def _fail_on(names: list[str] | None) -> frozenset[str]:
     for name in names:
         if name not in (*FAIL_ON, "none"):
             fail(f"--fail-on {name!r} is unknown. Accepted: {', '.join(FAIL_ON)}, none.")
+    if "none" in names and len(set(names)) > 1:
+        fail("--fail-on none goes with no other: leave it out, or the others.")
     return frozenset(names) - {"none"}

@@ -30,10 +30,10 @@ def from_environment(
     Raises:
         DataError: names the option, and what to do.
     """
-    source = _source(name, environ)
+    source, splits = _source(name, environ), _splits(split)
     chosen = domain or source.list_domains()[0]
     try:
-        tasks = [task for each in _splits(split) for task in source.tasks(chosen, each)]
+        tasks = [task for each in splits for task in source.tasks(chosen, each)]
         notice = source.license_notice(chosen)
     except ValueError as error:
         raise DataError(f"--domain: {error}") from None
@@ -52,6 +52,8 @@ def from_file(place: str, environment: str) -> list[Row]:
         rows = [make_row(where, prompt) for where, prompt in _objects(place)]
     else:
         rows = read_rows(place)
+    if not rows:
+        raise DataError(f"{place}: there is no task in it.")
     return [_of(environment, row) for row in rows] if environment else rows
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from adapters.contract import RequestError, Task
 from adapters.runtime.sealing import check_envelope, is_sealed
 from mtrl.datasets.rows import Row, same, same_ids, shown
+from mtrl.wording import counted
 
 CHARS_PER_TOKEN = 4
 """A usual ratio for English text and JSON; an estimate, no tokenizer."""
@@ -84,7 +85,7 @@ def _tasks(data: DataSet, rules: Rules) -> Check:
     if without:
         next_act = "Give each task a `target`, unless its environment grades without."
         return Check("tasks", "warn", f"{_some(without)} without a target", next_act)
-    return Check("tasks", "pass", f"{len(data.rows)} rows are tasks with a target")
+    return Check("tasks", "pass", f"{counted(len(data.rows), 'row')}, tasks with a target")
 
 
 def _ids(data: DataSet, rules: Rules) -> Check:
@@ -138,9 +139,11 @@ def _sealed(data: DataSet, rules: Rules) -> Check:
 def _batch(data: DataSet, rules: Rules) -> Check:
     name, batch = data.training, rules.batch
     rows = len(data.splits[name])
-    evidence = f"{name}: {rows} rows, global_batch_size {batch}"
+    evidence = f"{name}: {counted(rows, 'row')}, global_batch_size {batch}"
     if rows < batch:
-        return Check("batch", "fail", evidence, f"Add {batch - rows} rows, or lower global_batch_size.")
+        return Check(
+            "batch", "fail", evidence, f"Add {counted(batch - rows, 'row')}, or lower global_batch_size."
+        )
     if rows < RECOMMENDED * batch:
         next_act = f"The service recommends {RECOMMENDED} x the batch: {RECOMMENDED * batch} rows."
         return Check("batch", "warn", evidence, next_act)
@@ -183,7 +186,7 @@ CHECKS: tuple[Callable[[DataSet, Rules], Check], ...] = (
 
 def _some(rows: Iterable[Row]) -> str:
     listed = list(rows)
-    return f"{len(listed)} rows (first: {listed[0].where})"
+    return f"{counted(len(listed), 'row')} (first: {listed[0].where})"
 
 
 def _contradicts(group: Sequence[Row]) -> bool:

@@ -9,12 +9,12 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from rehearsal.service.data import DataError, Output, read_prompts
 from rehearsal.service.formats import PROMPT, suffix
 
-__all__ = ["DataError", "check_format", "read", "uri", "write", "write_private"]
+__all__ = ["DataError", "check_format", "keep_apart", "read", "uri", "write", "write_private"]
 
 
 def uri(place: str) -> str:
@@ -24,7 +24,24 @@ def uri(place: str) -> str:
 
 def read(place: str) -> list[str]:
     """The prompts of a file or folder, in order. Raises DataError: names the file and the row."""
-    return read_prompts(uri(place))
+    try:
+        return read_prompts(uri(place))
+    except DataError as error:
+        raise DataError(str(error).replace(uri(place), place)) from None  # as it was typed
+
+
+def keep_apart(source: str, out: str) -> None:
+    """Raise DataError if writing to `out` would replace `source`, or a file of that folder."""
+    read_from, written = _path(source), _path(out)
+    inside = read_from is not None and written is not None and read_from in (written, *written.parents)
+    if uri(source) == uri(out) or (inside and written is not None and written.exists()):
+        raise DataError(f"--out {out}: is what is read, and would be replaced. Choose another place.")
+
+
+def _path(place: str) -> Path | None:
+    """Where a place is on this machine; None if it is elsewhere."""
+    parts = urlsplit(uri(place))
+    return Path(unquote(parts.path)).resolve() if parts.scheme == "file" else None
 
 
 def check_format(place: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from adapters.contract import RequestError
 from adapters.runtime.seal_keys import KEY_ID, KeyRing, KeysError, load_keys
 from adapters.runtime.sealing import is_sealed, open_target, seal
+from adapters.runtime.settings import REGION
 from mtrl.datasets.files import DataError
 from mtrl.datasets.rows import Row, compact, refuse_duplicates, same_ids, shown
 
@@ -24,6 +25,9 @@ def read_keys(place: str, region: str) -> KeyRing:
     """The key ring of `--keys`, or of MTRL_SEAL_KEYS. Raises DataError."""
     if not place:
         raise DataError("There are no keys. Name them with --keys file:/path.json, or in MTRL_SEAL_KEYS.")
+    if place.startswith("kms:") and not REGION.fullmatch(region):
+        what = f"--region {region!r} is no Region." if region else f"--keys {place}: the Region is not known."
+        raise DataError(f"{what} Name the Region of the KMS key with --region, or in AWS_REGION.")
     try:
         return load_keys(place, region)
     except KeysError as error:

@@ -33,7 +33,8 @@ class Splits:
 
 def check_shares(shares: Shares) -> None:
     """Raise DataError unless the shares add up to 1."""
-    if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-9:
+    apart = abs(sum(shares.values()) - 1) > 1e-9
+    if apart or not all(0 <= share <= 1 for share in shares.values()):  # NaN is neither apart nor within
         text = " + ".join(f"--{name} {share:g}" for name, share in shares.items())
         raise DataError(f"{text} is not 1. Give shares from 0 to 1 that add up to 1.")
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from mtrl.rehearsing.processes import ProcessError
 NOUNS = ("foundation", "intake", "observability")
 """The stacks that are deployed, each `<deployment>-<noun>`."""
 SECONDS = 300.0
+USERS_MISTAKE = 2
 DEPLOYED = re.compile(r"✅\s+(\S+)\s+✨\s+Deployment time: ([0-9.]+)s")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -65,6 +68,23 @@ class Assembly:
         return {
             stack: _reason(template) for stack, template in self.templates.items() if stack not in self.wanted
         }
+
+
+def check_settings(root: Path, env: str, target: str, adapter: str) -> None:
+    """Look at the settings before anything is started. By a process: infra is not imported here.
+
+    Raises:
+        AssemblyError: they are wrong, or for a certain account or Region.
+    """
+    choice = {"--env": env, "--target": target, "--adapter": adapter, "--account": ACCOUNT}
+    command = [sys.executable, "-m", "infra.context", *(word for pair in choice.items() for word in pair)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode == USERS_MISTAKE:
+        raise AssemblyError(done.stderr.strip())
+    if done.returncode:
+        raise AssemblyError(f"The settings cannot be read: {done.stderr.strip().splitlines()[-1]}")
+    found = json.loads(done.stdout)
+    _check_place({f"aws://{found['account']}/{found['region']}"})
 
 
 class Cdk:

@@ -1,23 +1,27 @@
 """What an evaluation will do, worked out and checked before anything is started."""
 
+import asyncio
 import hashlib
+import logging
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from adapters.contract import Environment, RequestError, TaskSource
 from adapters.runtime.sealing import is_sealed
 from mtrl.datasets.building import SPLITS
 from mtrl.datasets.files import DataError
 from mtrl.datasets.rows import Row, make_row, read_rows, refuse_duplicates, same_ids, shown
 from mtrl.datasets.sealing import open_rows, read_keys
-from mtrl.evaluating.policies import PolicyChoice, choose
+from mtrl.policies import PolicyChoice, choose
 from mtrl.rehearsing.plan import PlanError, sop_bench_variables, task_source
 from rehearsal.trainer.hyperparameters import STANDARD_K
 
 CONFIGURATION = 1
 """Version of what is compared when an evaluation is resumed."""
+_log = logging.getLogger(__name__)
 SAMPLE_SECONDS = 300
 """One turn of a remote model may take so long."""
 
@@ -42,6 +46,8 @@ class Asked:
     timeout: int
     port: int
     keys: str
+    keys_typed: bool
+    """Not from MTRL_SEAL_KEYS, which is set for other commands too."""
     sop_bench: Path | None
     accept_license: bool
     out: Path
@@ -96,7 +102,7 @@ def make_plan(asked: Asked) -> EvaluationPlan:
     """Check every option against what is there.
 
     Raises:
-        PlanError: names the option, what is wrong with it, and what to do.
+        PlanError, PolicyError: names the option, what is wrong with it, and what to do.
     """
     variables = sop_bench_variables(asked.environment, asked.sop_bench, asked.accept_license)
     policies = [choose("--policy", asked.policy)]
@@ -107,9 +113,13 @@ def make_plan(asked: Asked) -> EvaluationPlan:
     if asked.temperature > 1 and any(policy.kind == "bedrock" for policy in policies):
         raise PlanError(f"--temperature {asked.temperature:g}: Bedrock takes 0 to 1.")
     try:
-        domain, rows, notice = _rows(asked, variables)
+        source = task_source(asked.environment, variables)
+        domain, rows, notice = _rows(asked, source)
         tasks = _tasks(asked, rows)
         environ = _adapter_environ(asked, variables, rows, policies)
+        if asked.dataset is not None:
+            # A source of tasks is what an environment is besides.
+            asyncio.run(_try(cast(Environment, source), _opened(asked, rows)[: asked.limit]))
     except DataError as error:
         raise PlanError(str(error)) from None
     _check_port(asked.port)
@@ -124,9 +134,8 @@ def make_plan(asked: Asked) -> EvaluationPlan:
     )
 
 
-def _rows(asked: Asked, variables: Mapping[str, str]) -> tuple[str, list[Row], str | None]:
+def _rows(asked: Asked, source: TaskSource) -> tuple[str, list[Row], str | None]:
     """The domain, its rows, and the licence notice that was accepted."""
-    source = task_source(asked.environment, variables)
     if asked.dataset is not None:
         if asked.domain is not None or asked.split is not None:
             raise PlanError("--dataset brings its own tasks: leave --domain and --split out.")
@@ -182,10 +191,41 @@ def _adapter_environ(
     environ = dict(variables) | {"MTRL_ROLLOUT_BUDGET_SECONDS": str(asked.timeout)}
     if any(policy.remote for policy in policies):
         environ["MTRL_SAMPLE_TIMEOUT_SECONDS"] = str(SAMPLE_SECONDS)
-    if any(is_sealed(row.task.target) for row in rows):
+    if _any_sealed(rows):
         environ["MTRL_SEAL_KEYS"] = _keys(asked.keys)
-        open_rows(rows, read_keys(asked.keys, ""))  # a target that does not open is found now
+    elif asked.keys_typed:
+        raise PlanError(
+            f"--keys {asked.keys}: no target is sealed, so nothing is to be opened. Leave it out."
+        )
     return environ
+
+
+def _any_sealed(rows: Sequence[Row]) -> bool:
+    return any(is_sealed(row.task.target) for row in rows)
+
+
+def _opened(asked: Asked, rows: Sequence[Row]) -> list[Row]:
+    """The rows with their targets open. Raises DataError for one that does not open."""
+    if not _any_sealed(rows):
+        return list(rows)
+    prompts, _ = open_rows(rows, read_keys(asked.keys, ""))
+    return [make_row(row.where, prompt) for row, prompt in zip(rows, prompts, strict=True)]
+
+
+async def _try(environment: Environment, rows: Sequence[Row]) -> None:
+    """Open an episode of each row: what the environment refuses would fail the whole job, and every time.
+
+    Raises:
+        DataError: names the first such row, and what is wrong with it.
+    """
+    for row in rows:
+        try:
+            async with environment.open(row.task):
+                pass
+        except RequestError as error:
+            raise DataError(f"{row.where}: {error}. The environment refuses it: correct the row.") from None
+        except Exception as error:  # noqa: BLE001 - an environment that breaks is what is measured
+            _log.debug("%s: %s", row.where, error)
 
 
 def _keys(place: str) -> str:

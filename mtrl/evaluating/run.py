@@ -15,7 +15,7 @@ from mtrl.evaluating.comparing import Comparison, compare
 from mtrl.evaluating.figures import Figures, measure
 from mtrl.evaluating.folder import JOB, LOG, TASKS, EvaluationFolder
 from mtrl.evaluating.plan import EvaluationPlan
-from mtrl.evaluating.policies import PolicyChoice, ask
+from mtrl.policies import PolicyChoice, ask
 from mtrl.rehearsing.jobs import JobsClient
 from mtrl.rehearsing.processes import local_loop
 
@@ -65,7 +65,7 @@ def reach(plan: EvaluationPlan, folder: EvaluationFolder, *, resume: bool) -> No
     """See whether remote policies answer, before anything on disk is replaced.
 
     Raises:
-        PlanError: one that has something to play does not.
+        PolicyError: one that has something to play does not.
     """
     for number, policy in enumerate(plan.policies):
         if not resume or _missing(plan, folder, number):

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from adapters.contract import Environment, RewardTerms, Split, Task, TaskSource, reward_terms
 from adapters.runtime.plugins import PluginError, load_environment
-from rehearsal.policies.base import PolicyError, TrainablePolicy
-from rehearsal.service.models import make_policy
+from mtrl.policies import PolicyChoice, choose
 
 BATCH = 32
 EPOCHS = 30
@@ -29,7 +28,7 @@ class Plan:
 
     environment: str
     domain: str
-    policy: str
+    policy: PolicyChoice
     steps: int
     seed: int
     trains: bool
@@ -75,7 +74,7 @@ def make_plan(
     """Check every option against what is there.
 
     Raises:
-        PlanError: names the option, what is wrong with it, and what to do.
+        PlanError, PolicyError: names the option, what is wrong with it, and what to do.
     """
     variables = sop_bench_variables(environment, sop_bench, accept_license)
     source = task_source(environment, variables)
@@ -90,11 +89,12 @@ def make_plan(
     notice = source.license_notice(name)
     if notice and not accept_license:
         raise PlanError(f"{notice} Read it, then accept it with --accept-license.")
-    why_not = _why_no_training(policy, steps, notice is not None and not train_under_owners_license)
+    chosen = choose("--policy", policy)
+    why_not = _why_no_training(chosen, steps, notice is not None and not train_under_owners_license)
     return Plan(
         environment=environment,
         domain=name,
-        policy=policy,
+        policy=chosen,
         steps=steps,
         seed=seed,
         trains=not why_not,
@@ -141,14 +141,10 @@ def task_source(name: str, variables: Mapping[str, str]) -> TaskSource:
     return environment
 
 
-def _why_no_training(policy: str, steps: int, forbidden: bool) -> str:
+def _why_no_training(policy: PolicyChoice, steps: int, forbidden: bool) -> str:
     """Why the rehearsal only evaluates; empty if it trains."""
-    try:
-        trainable = isinstance(make_policy(policy), TrainablePolicy)
-    except PolicyError as error:
-        raise PlanError(f"--policy: {error}") from None
-    if not trainable:
-        return f"the policy {policy} is not trained here"
+    if not policy.trainable:
+        return f"the policy {policy.label} is not trained here"
     if forbidden:
         return (
             "its licence decides about training; --train-under-owners-license says that you have checked it"

@@ -20,8 +20,6 @@ from mtrl.rehearsing.watching import Watch
 from mtrl.report import Evaluation
 
 BASE, TRAIN, TRAINED = "base-evaluation", "training", "trained-evaluation"
-CHECKPOINT = "checkpoint.json"
-"""In a rehearsal's folder: the trained policy."""
 PHASES = {BASE: "base", TRAIN: "train", TRAINED: "trained"}
 
 EVALUATION = {
@@ -132,7 +130,7 @@ def _doubts(watch: Watch) -> str:
 
 @contextmanager
 def _processes(plan: Plan, logs: Path, archive: Path) -> Iterator[str]:
-    options = ["--policy", plan.policy, "--seed", str(plan.seed)]
+    options = ["--policy", plan.policy.spec, "--seed", str(plan.seed)]
     with local_loop(
         plan.environment,
         plan.work,
@@ -140,6 +138,7 @@ def _processes(plan: Plan, logs: Path, archive: Path) -> Iterator[str]:
         adapter_environ=plan.adapter_environ,
         logs=logs,
         archive=archive,
+        service_environ=plan.policy.service_environ(),
     ) as served:
         yield served
 

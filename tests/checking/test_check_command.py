@@ -63,7 +63,15 @@ def test_a_broken_one_exits_1_and_the_table_says_what_to_do() -> None:
         (["--environment", "sopp"], "Did you mean 'sop'"),
         (["--environment", "no.such:thing"], "Cannot make 'no.such:thing'"),
         (["--environment", "sop", "--domain", "return_desk"], "Did you mean 'returns_desk'"),
-        (["--environment", "sql", "--policy", "big"], "--policy"),
+        (["--environment", "json:loads"], "Cannot make 'json:loads': TypeError: the JSON object must be"),
+        (["--environment", "json:dumps"], "'json:dumps' makes str, which is no environment"),
+        (["--environment", "sql", "--policy", "big"], "Unknown policy 'big'. Accepted: tiny, a checkpoint"),
+        (
+            ["--environment", "sql", "--policy", "openai:http://127.0.0.1:9/v1"],
+            "127.0.0.1:9/v1/chat/completi",
+        ),
+        (["--environment", "sop", "--require-sealed"], "name them with --dataset"),
+        (["--sop-bench", ".", "--dataset", "x.jsonl"], "name it with --domain"),
         (["--environment", "sop", "--dataset", "/no/such.jsonl"], "/no/such.jsonl"),
         (["--environment", "sql", "--sop-bench", "."], "belongs to the environment sop"),
         (["--sop-bench", "/no/such/folder"], "is no folder"),
@@ -74,6 +82,14 @@ def test_a_users_mistake_is_one_sentence(arguments: list[str], words: str) -> No
     assert code == 2
     assert words in " ".join(shown.split())
     assert (out, "Traceback" in shown) == ("", False)
+
+
+def test_a_sample_of_the_tasks_proves_no_tool_unreachable() -> None:
+    _, out, _ = _run("--environment", "sop", "--rollouts", "8", "--tasks", "1", "--json")
+    (found,) = (each for each in json.loads(out)["checks"] if each["id"] == "tools_reachable")
+    assert found["status"] == "warn"
+    assert "1 of 300 tasks were demonstrated" in found["evidence"]
+    assert "leave --tasks out" in found["next"]
 
 
 def test_rows_of_another_environment_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from infra.packaging.stage import HEALTH_COMMAND, QUEUE_COMMAND
 from infra.target_settings import Workers
 from infra.targets.backlog import MOST_STEPS, steps
-from tests.infra.conftest import ROOT, Templates, assemble, resources, synthesize
+from tests.infra.conftest import Templates, assemble, resources, synthesize
 
 Synthesized = Callable[[str, str], Templates]
 
@@ -129,12 +129,13 @@ def test_a_cluster_can_be_adopted() -> None:
     assert scalable["ResourceId"] == "service/platform/mtrl-dev-sop-adapter"
 
 
-def test_a_private_index_and_a_base_image_reach_the_build_and_no_template() -> None:
-    build = {"pip_conf": "secrets/pip.conf", "base_image": "registry.example.com/python:3.12-slim"}
+def test_a_private_index_and_a_base_image_reach_the_build_and_no_template(tmp_path: Path) -> None:
+    (tmp_path / "pip.conf").touch()
+    build = {"pip_conf": str(tmp_path / "pip.conf"), "base_image": "registry.example.com/python:3.12-slim"}
     assembly = assemble("dev", "fargate", {"adapter": build})
     manifest = Path(assembly.directory) / "mtrl-dev-sop-adapter-fargate.assets.json"
     [image] = json.loads(manifest.read_text())["dockerImages"].values()
     assert image["source"]["dockerBuildArgs"] == {"BASE_IMAGE": build["base_image"]}
-    assert image["source"]["dockerBuildSecrets"] == {"pip_conf": f"src={ROOT / build['pip_conf']}"}
+    assert image["source"]["dockerBuildSecrets"] == {"pip_conf": f"src={build['pip_conf']}"}
     assert image["source"]["dockerBuildTarget"] == "queue"
     assert "pip.conf" not in str([stack.template for stack in assembly.stacks])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.context import load
-from infra.errors import SettingsError
+from infra.errors import EXAMPLES, SettingsError
 from infra.names import Names
 from infra.settings import Deployment
 
@@ -61,6 +61,9 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"protect": "perhaps"},
         "protect: input should be a valid boolean, unable to interpret input, not 'perhaps'.",
     ),
+    ({"targes": {}}, "targes: unknown key. Did you mean 'targets'? Accepted: account, adapter, bootstrap_qu"),
+    ({"env": "prod"}, "environments.dev.env: is chosen by -c env=NAME; take it out."),
+    (fargate(kind="eks"), "targets.fargate.kind: is chosen by -c target=NAME; take it out."),
     ({"targets": {"farget": {}}}, "targets: unknown key 'farget'. Did you mean 'fargate'?"),
     ({"targets": []}, "environments.dev.targets: must be an object, not []."),
     (fargate(cpuu=1), "targets.fargate.cpuu: unknown key. Did you mean 'cpu'? Accepted: cluster_name, cpu,"),
@@ -80,7 +83,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         agentcore(runtime_name="my-agent"),
         "'my-agent' is no AgentCore name (a letter, then letters, digits and",
     ),
-    (agentcore(versions=[]), "versions: tuple should have at least 1 item after validation, not 0, not []."),
+    (agentcore(versions=[]), "targets.agentcore.versions: must have 1 or more, and has 0."),
     (agentcore(versions=[2, 0]), "targets.agentcore.versions.1: input should be greater than or equal to 1"),
     (agentcore(versions=[1, 1]), "targets.agentcore: versions: one is listed twice."),
     (
@@ -164,6 +167,20 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "variables: 'MTRL_QUEUE_URL' is set by the deployment; the environment's own begin with MTRL_SOP_.",
     ),
     (
+        {"adapter": {"variables": {"MTRL_SOP_MAX_TURN": "3"}}},
+        "adapter.variables: unknown variable 'MTRL_SOP_MAX_TURN'. Did you mean 'MTRL_SOP_MAX_TURNS'?",
+    ),
+    ({"adapter": {"path": "nowhere"}}, f"adapter.path: there is no folder {ROOT}/nowhere. Give its path"),
+    ({"adapter": {"pip_conf": "nope.conf"}}, f"adapter.pip_conf: there is no file {ROOT}/nope.conf. Give"),
+    (
+        {"observability": {"runbooks_url": "http://x/"}},
+        "'http://x/' does not have the form of an https:// address without a slash at its end, such as",
+    ),
+    (
+        {"customization": {"job_role_arn": "arn:aws:iam::1:user/x"}},
+        "job_role_arn: 'arn:aws:iam::1:user/x' does not have the form of an ARN, such as 'arn:aws:iam::1234",
+    ),
+    (
         {"adapter": {"variables": {"DB_PASSWORD": "x"}}},
         "variables: 'DB_PASSWORD' looks like a secret; put its ARN here, and read it at run time.",
     ),
@@ -196,6 +213,56 @@ def test_each_mistake_has_its_sentence(entry: dict[str, Any], sentence: str) -> 
     with pytest.raises(SettingsError) as caught:
         deployment(**entry)
     assert sentence in str(caught.value)
+
+
+def test_an_environment_does_not_choose_a_target() -> None:
+    tables = {"environments": {"dev": {"region": "us-west-2", "target": "eks"}}, "adapters": {"sop": {}}}
+    with pytest.raises(SettingsError) as caught:
+        load({"env": "dev", "target": "fargate", "adapter": "sop", **tables}.get, ROOT, ACCOUNT)
+    assert caught.value.problems == ("environments.dev.target: is chosen by -c target=NAME; take it out.",)
+
+
+def test_a_wrong_item_is_told_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        deployment(**eks(instance_types=["m5.large"]))
+    (problem,) = caught.value.problems
+    assert problem.startswith("targets.eks.instance_types.0: 'm5.large' does not have the form of")
+
+
+def test_a_missing_account_hides_no_other_mistake() -> None:
+    with pytest.raises(SettingsError) as caught:
+        deployment(default_account=None, targes={}, targets={"farget": {}}, adapter={"pip_conf": "nope.conf"})
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "targets",
+        "adapter.pip_conf",
+        "account",
+        "targes",
+    ]
+    with pytest.raises(SettingsError) as caught:
+        deployment(default_account=None, adapter={"max_concurrency": 8}, **fargate(workers={"max": 1}))
+    assert "is below 32, the least" in caught.value.problems[1]
+
+
+def test_every_form_is_told_by_an_example() -> None:
+    """No user is shown a regular expression."""
+
+    def patterned(schema: Any, name: str) -> set[str]:
+        found = {name} if isinstance(schema, dict) and "pattern" in schema else set()
+        inner = (
+            schema.items()
+            if isinstance(schema, dict)
+            else enumerate(schema)
+            if isinstance(schema, list)
+            else ()
+        )
+        for key, each in inner:
+            transparent = not isinstance(key, str) or key in ("anyOf", "items")
+            found |= patterned(each, name if transparent else str(key))
+        return found
+
+    fields = patterned(Deployment.model_json_schema(), "")
+    assert len(fields) > 30
+    assert {name for name in fields if not name.endswith(("_arn", "_arns"))} <= EXAMPLES.keys()
 
 
 def test_all_mistakes_are_told_at_once() -> None:
@@ -260,17 +327,40 @@ def test_names_fit_what_is_named_by_them() -> None:
     assert len(Names(found).bucket("rollout_logs")) == 63  # S3's limit
 
 
-def test_the_app_ends_without_a_traceback() -> None:
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"target": "farget"}, "unknown target 'farget'. Did you mean 'fargate'?"),
+        ({"adapters": {"sop": {"environment": "nope"}}}, "Unknown environment 'nope'. Known: "),
+    ],
+)
+def test_the_app_ends_without_a_traceback(changes: dict[str, Any], said: str) -> None:
     """As the CDK CLI starts it: the context in an environment variable."""
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
-    context |= {"env": "dev", "target": "farget", "adapter": "sop"}
+    context |= {"env": "dev", "target": "fargate", "adapter": "sop", **changes}
     done = subprocess.run(
         [sys.executable, ROOT / "app.py"],
-        env={**os.environ, "CDK_CONTEXT_JSON": json.dumps(context)},
+        env={**os.environ, "CDK_CONTEXT_JSON": json.dumps(context), "CDK_DEFAULT_ACCOUNT": ACCOUNT},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 2
-    assert "unknown target 'farget'. Did you mean 'fargate'?" in done.stderr
+    assert f"The settings cannot be deployed:\n  {said}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--env", "dev", "--env", "nope"], "unknown env 'nope'. Accepted: dev, prod."),
+        (["--target", "nope"], "unknown target 'nope'. Accepted: agentcore, ec2, eks, fargate."),
+        (["--adapter", "nope"], "unknown adapter 'nope'. Accepted: sop."),
+    ],
+)
+def test_a_synthesis_ends_without_a_traceback(arguments: list[str], said: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "infra.synthesis", "--out", str(tmp_path / "out"), *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"The settings cannot be deployed:\n  {said}\n"
+    assert not (tmp_path / "out").exists()

@@ -19,7 +19,7 @@ from adapters.contract import Task
 from adapters.runtime.sealing import is_sealed
 from mtrl.datasets.checks import CHECKS
 from mtrl.datasets.files import DataError, read, write
-from tests.mtrl_cli.dataset_kit import ENDINGS, data_set, dataset, key_ring, mistake, task
+from tests.mtrl_cli.dataset_kit import ENDINGS, call, data_set, dataset, key_ring, mistake, task
 from tests.service.small_s3 import small_s3
 
 ROOT = Path(__file__).parents[2]
@@ -111,10 +111,20 @@ def test_keys_are_rotated_row_by_row(tmp_path: Path) -> None:
         ([task(1)], ["--key", ""], "The key ring has 2 keys. Choose one with --key: k1, k2."),
         ([task(1)], ["--keys", ""], "There are no keys. Name them with --keys file:/path.json"),
         ([task(1)], ["--keys", "file:/no"], "--keys: /no: cannot be read"),
+        ([task(1)], ["--keys", "kms:/keys.json"], "--keys kms:/keys.json: the Region is not known. Name the"),
+        (
+            [task(1)],
+            ["--keys", "kms:/k", "--region", "mars"],
+            "--region 'mars' is no Region. Name the Region of",
+        ),
+        ([task(1)], ["--keys", "secretsmanager:foo"], "(arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME)."),
         ([task(1)], ["--out", "x.txt"], "x.txt: ends in none of .parquet, .jsonl, .json, .csv."),
     ],
 )
-def test_seal_says_what_is_wrong(tmp_path: Path, rows: Any, extra: list[str], message: str) -> None:
+def test_seal_says_what_is_wrong(
+    tmp_path: Path, rows: Any, extra: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_REGION", raising=False)
     path = data_set(tmp_path / "a.jsonl", rows)
     options: dict[str, object] = {"--name": "s", "--keys": key_ring(tmp_path, "k1", "k2"), "--key": "k1"}
     options |= {"--out": tmp_path / "out.jsonl", **dict(zip(extra[::2], extra[1::2], strict=True))}
@@ -195,16 +205,56 @@ def test_build_names_the_wrong_line(tmp_path: Path, content: str, message: str) 
         (["--environment", "sopp"], "Unknown environment 'sopp'. Did you mean 'sop'?"),
         (["--environment", "sop", "--domain", "x"], "--domain: "),
         (
+            ["--environment", "sop", "--split", "x"],
+            "mtrl: --split 'x' is none of train, validation, test, all.",
+        ),
+        (
             ["--environment", "sop", "--split", "dev"],
             "--split 'dev' is none of train, validation, test, all.",
         ),
         (["--tasks", "/not/there.jsonl"], "/not/there.jsonl: cannot be read: No such file or directory"),
-        (["--tasks", "/not/there.csv"], "there is no such file or folder"),
+        (["--tasks", "/not/the re.csv"], "mtrl: /not/the re.csv: there is no such file or folder"),
         (["--environment", "sop", "--out", "/dev/null/a.csv"], "cannot be written"),
     ],
 )
 def test_build_says_what_is_wrong(tmp_path: Path, arguments: list[str], message: str) -> None:
     assert message in mistake("build", "--out", tmp_path / "b.jsonl", *arguments)
+
+
+def test_one_is_no_plural(tmp_path: Path) -> None:
+    plain = data_set(tmp_path / "a.jsonl", [task(1)])
+    told = [call("build", "--tasks", plain, "--out", tmp_path / "b.jsonl")[2]]
+    sealed = ("--name", "s", "--keys", key_ring(tmp_path), "--out", tmp_path / "c.jsonl")
+    told.append(call("seal", plain, *sealed)[2])
+    assert [line.split(" in ")[0] for line in told] == ["1 row", "1 target sealed with key k1"]
+    found = {each["id"]: each for each in dataset("check", plain, "--batch", "2", code=1)["checks"]}
+    assert found["tasks"]["evidence"] == "1 row, tasks with a target"
+    assert (found["batch"]["evidence"], found["batch"]["next"]) == (
+        "a: 1 row, global_batch_size 2",
+        "Add 1 row, or lower global_batch_size.",
+    )
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.json", "[]"), ("a.jsonl", ""), ("a.csv", "prompt\n")])
+def test_a_file_without_tasks_builds_nothing(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    text = mistake("build", "--tasks", tmp_path / name, "--out", tmp_path / "b.jsonl")
+    assert f"{tmp_path / name}: there is no task in it." in text
+    assert not (tmp_path / "b.jsonl").exists()
+
+
+def test_what_is_read_is_never_written_over(tmp_path: Path) -> None:
+    plain, keys = data_set(tmp_path / "a b.jsonl", [task(n) for n in range(40)]), key_ring(tmp_path)
+    before = plain.read_bytes()
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(plain)
+    for source, out in ((plain, plain), (plain.as_uri(), plain), (plain, link), (tmp_path, plain)):
+        text = mistake("seal", source, "--name", "s", "--keys", keys, "--out", out)
+        assert f"--out {out}: is what is read, and would be replaced. Choose another place." in text
+    assert "is what is read" in mistake("build", "--tasks", plain, "--out", plain)
+    train = plain.rename(tmp_path / "train.jsonl")
+    assert "is what is read" in mistake("split", train, "--out", tmp_path, "--fresh", "--format", "csv")
+    assert train.read_bytes() == before
 
 
 def test_an_array_is_asked_for_where_one_must_be(tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ def test_sealed_rows_fall_where_their_plain_ones_do(tmp_path: Path) -> None:
     [
         ([], ["--train", "0.9"], "--train 0.9 + --validation 0.1 + --evaluation 0.1 is not 1."),
         ([], ["--train", "1.1", "--validation", "-0.2"], "is not 1. Give shares from 0 to 1"),
+        ([], ["--train", "nan"], "--train nan + --validation 0.1 + --evaluation 0.1 is not 1."),
         ([], ["--format", "xlsx"], "train.xlsx: ends in none of"),
         ([], ["--stratify", "input.kind"], "row 1: has no field 'input.kind'. Fields of input: n."),
         (

@@ -101,6 +101,9 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
     [
         (["--emulator", "/does/not/exist"], "/does/not/exist is missing. `make deploy-local` installs it"),
         (["--target", "eks"], "--target 'eks' cannot be rehearsed here"),
+        (["--env", "nope"], "unknown env 'nope'. Accepted: dev, prod."),
+        (["--env", "prod"], "Choose an environment that pins no account."),
+        (["--adapter", "nope"], "unknown adapter 'nope'. Accepted: sop."),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
@@ -112,6 +115,14 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], said: s
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    done = mtrl("--emulator", str(tmp_path / "out"), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert "Not a directory. Choose another folder." in done.stderr
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 def definition(**changes: Any) -> dict[str, Any]:

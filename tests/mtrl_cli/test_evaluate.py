@@ -244,6 +244,10 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
         ([{"id": str(n), "input": {"a": 1}, "target": n} for n in (1, 2)], "Duplicate rows"),
         ([{"id": "1", "input": {}, "target": {"sealed": {"v": 1}}}], "Name the key ring with --keys"),
         ([], "no task in it"),
+        (
+            [{"id": "1", "input": {"domain": "nobodys", "case": {"a": 1}}, "target": {"x": "1"}}],
+            "data.jsonl: row 1: prompt.input.domain: unknown domain 'nobodys'. Known: lab_intake,",
+        ),
     ],
 )  # fmt: skip
 def test_a_data_set_that_cannot_be_scored(rows: list[Any], said_: str, tmp_path: Path) -> None:
@@ -251,6 +255,18 @@ def test_a_data_set_that_cannot_be_scored(rows: list[Any], said_: str, tmp_path:
     prompts = [row if isinstance(row, str) else json.dumps(row) for row in rows]
     data.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
     assert said_ in mistake("--dataset", str(data), "--out", str(tmp_path / "out"))
+
+
+def test_keys_that_open_nothing_are_a_mistake_if_they_were_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = ("--out", str(tmp_path / "out"))
+    assert "no target is sealed, so nothing is to be opened" in mistake("--keys", "foo", *out)
+    monkeypatch.setenv("MTRL_SEAL_KEYS", "foo")  # for other commands
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert "cannot be used" in mistake("--port", str(taken.getsockname()[1]), *out)
 
 
 def test_a_checkpoint_must_be_one(tmp_path: Path) -> None:

@@ -122,7 +122,11 @@ def test_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
         (["--domain", "returns_dsk"], "Did you mean 'returns_desk'?"),
         (["--environment", "so"], "Did you mean 'sop'?"),
         (["--sop-bench", "/does/not/exist"], "is no folder"),
-        (["--policy", "tinny"], "Accepted: tiny, tiny:CHECKPOINT, scripted:FILE, openai:URL, bedrock:MODEL."),
+        (
+            ["--policy", "tinny"],
+            "Unknown policy 'tinny'. Accepted: tiny, a checkpoint (or a rehearsal's folder)",
+        ),
+        (["--policy", "openai:http://127.0.0.1:9/v1", "--steps", "0"], "cannot be used: Cannot connect to"),
         (["--policy", "scripted:/does/not/exist"], "Cannot read the script"),
         (["--policy", "openai:nowhere"], "is no URL"),
         (["--steps", "151"], "enough for 150 (30 epochs, the service's maximum"),
@@ -135,6 +139,20 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], said: s
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    done = mtrl("rehearse", "--steps", "0", "--out", str(tmp_path / "out"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"mtrl: --out {tmp_path}/out: Not a directory. Choose another folder.\n"
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_the_folder_of_a_rehearsal_is_a_policy(learned: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    before, result = learned
+    found = rehearse(tmp_path / "again", "--policy", str(before), "--steps", "0", "--domain", "returns_desk")
+    assert found["base"]["score"] == pytest.approx(result["trained"]["score"], abs=0.1)
 
 
 def test_an_unaccepted_licence_is_shown_and_stops(tmp_path: Path) -> None:

@@ -14,6 +14,10 @@ def check(evidence: Evidence) -> Check:
     never = [name for name in offered if name not in shown | tried]
     if never:
         text = f"{len(never)} of {len(offered)} tools never answered a call: {', '.join(never[:5])}"
+        looked_at, there = evidence.effort.tasks, len(evidence.subject.tasks)
+        if looked_at is not None and looked_at < there:
+            text += f"; {looked_at} of {there} tasks were demonstrated"
+            return Check(ID, "warn", text, "Others may need them: leave --tasks out, and all are looked at.")
         next_act = "Take it away, or make a task that needs it; if it refuses all calls, correct it."
         return Check(ID, "fail", text, next_act)
     by_chance = [name for name in offered if name not in shown]

@@ -1,4 +1,4 @@
-"""Which policy is evaluated: what a user may write, what it is, and whether it answers."""
+"""Which policy plays: what a user may write for every command, what it is, and whether it answers."""
 
 import asyncio
 import hashlib
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtrl.rehearsing.plan import PlanError
-from mtrl.rehearsing.run import CHECKPOINT
 from rehearsal.policies.base import PolicyError
 from rehearsal.service.models import make_policy
 
 ACCEPTED = "tiny, a checkpoint (or a rehearsal's folder), scripted:FILE, openai:URL, bedrock:MODEL"
+"""What every `--policy` takes."""
+CHECKPOINT = "checkpoint.json"
+"""In a rehearsal's folder: the trained policy."""
 _REMOTE = ("openai", "bedrock")
 _KINDS = ("tiny", "scripted", *_REMOTE)
 _QUESTION = {"messages": [{"role": "user", "content": "Say: ready."}], "max_tokens": 16}
@@ -21,7 +22,7 @@ _QUESTION = {"messages": [{"role": "user", "content": "Say: ready."}], "max_toke
 
 @dataclass(frozen=True, slots=True)
 class PolicyChoice:
-    """A policy to evaluate."""
+    """A policy that can be made."""
 
     label: str
     """As the user wrote it."""
@@ -38,6 +39,11 @@ class PolicyChoice:
     def remote(self) -> bool:
         return self.kind in _REMOTE
 
+    @property
+    def trainable(self) -> bool:
+        """Whether a training job can change it here."""
+        return self.kind == "tiny"
+
     def service_environ(self) -> dict[str, str] | None:
         """The variables of the service's process; None for the usual ones, without real credentials."""
         if self.kind != "bedrock":
@@ -45,25 +51,29 @@ class PolicyChoice:
         return {name: value for name, value in os.environ.items() if not name.startswith("MTRL_")}
 
 
+BASE = PolicyChoice("tiny", "tiny", {"kind": "tiny"})
+"""What every rehearsal starts from."""
+
+
 def choose(option: str, label: str) -> PolicyChoice:
     """The policy that `label` names; `option` is where it was written.
 
     Raises:
-        PlanError: it is none, or its file cannot be used.
+        PolicyError: it is none, or its file cannot be used; a whole sentence, the option in front.
     """
     spec = _spec(label)
     try:
         asyncio.run(make_policy(spec).close())
     except PolicyError as error:
-        raise PlanError(f"{option}: {_reworded(str(error), label)}") from None
+        raise PolicyError(f"{option}: {_reworded(str(error), label)}") from None
     return PolicyChoice(label, spec, _identity(spec))
 
 
-def ask(option: str, policy: PolicyChoice, temperature: float) -> None:
+def ask(option: str, policy: PolicyChoice, temperature: float = 1.0) -> None:
     """Ask a remote policy for a few tokens, before hundreds of rollouts do.
 
     Raises:
-        PlanError: it does not answer.
+        PolicyError: it does not answer; a whole sentence, as of `choose`.
     """
 
     async def once() -> None:
@@ -77,7 +87,8 @@ def ask(option: str, policy: PolicyChoice, temperature: float) -> None:
         try:
             asyncio.run(once())
         except PolicyError as error:
-            raise PlanError(f"{option} {policy.label}: {_sentence(str(error))} Nothing was played.") from None
+            text = f"{option} {policy.label}: {_sentence(str(error))} Nothing was played."
+            raise PolicyError(text) from None
 
 
 def _spec(label: str) -> str:

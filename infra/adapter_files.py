@@ -1,0 +1,45 @@
+"""What the settings of an adapter say of files, held against the files: a folder, a pip.conf, variables."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENTS = Path("adapters/environments")
+
+
+def on_disk(adapter: Mapping[str, Any], root: Path) -> list[str]:
+    """What is wrong, in sentences. `adapter` is as the user wrote it: what has a wrong type is left alone."""
+    return [*_missing(adapter, root), *_misspelt(adapter, root)]
+
+
+def _missing(adapter: Mapping[str, Any], root: Path) -> Iterator[str]:
+    path, pip_conf = adapter.get("path"), adapter.get("pip_conf")
+    if isinstance(path, str) and not (root / path).is_dir():
+        yield f"adapter.path: there is no folder {root / path}. Give its path from the app's folder."
+    if isinstance(pip_conf, str) and not (root / pip_conf).is_file():
+        yield f"adapter.pip_conf: there is no file {root / pip_conf}. Give its path from the app's folder."
+
+
+def _misspelt(adapter: Mapping[str, Any], root: Path) -> Iterator[str]:
+    """Variables nearly as one that the environment reads: itself, it would take no notice of them."""
+    name, variables = adapter.get("environment"), adapter.get("variables")
+    if not isinstance(name, str) or not isinstance(variables, dict):
+        return
+    own, path = f"MTRL_{name.upper()}_", adapter.get("path")
+    read = _read_by(root / path if isinstance(path, str) else root / ENVIRONMENTS / name, own)
+    for variable in variables:
+        near = difflib.get_close_matches(variable, read, n=1)
+        if variable.startswith(own) and variable not in read and near:
+            yield f"adapter.variables: unknown variable '{variable}'. Did you mean '{near[0]}'?"
+
+
+def _read_by(folder: Path, prefix: str) -> set[str]:
+    """The variables that a package names, as far as they begin with its prefix."""
+    named = re.compile(rf"[\"']({re.escape(prefix)}[A-Z0-9_]+)[\"']")
+    return {
+        name
+        for path in (folder.rglob("*.py") if folder.is_dir() else ())
+        for name in named.findall(path.read_text(encoding="utf-8", errors="replace"))
+    }
