@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from adapters.contract import RewardTerms
 from mtrl.evaluating.figures import measure
 from mtrl.evaluating.folder import JOB, LOG, EvaluationFolder
 from mtrl.evaluating.rollouts import LOST, Rollout, read_rollouts
 from mtrl.rehearsing.plan import PlanError
+from mtrl.rehearsing.results import RolloutLog
 
 KS = [1, 2, 4]
 
@@ -108,6 +110,26 @@ def test_the_log_is_read_by_row_and_member(tmp_path: Path) -> None:
     assert found["second"][1].score == 0.0
     assert found["second"][0].settled  # the retry is what it ended with
     assert read_rollouts(tmp_path / "none", []) == {}
+
+
+def test_a_rehearsal_counts_rollouts_and_not_attempts(tmp_path: Path) -> None:
+    """As `mtrl evaluate`: what was retried is one rollout, and what was lost is worth nothing."""
+    log = tmp_path / LOG
+    gone: dict[str, Any] = {"stop_reason": "policy_unavailable", "Score": 0.0, "Reward": 0.0}
+    train = "train-00000-00007-00"
+    log.write_text(
+        "".join(line(0, member) for member in range(3)) + line(0, 3, **gone) + line(0, 3, "-r1")
+        + line(0, 0, job_name="other", Score=0.0) + line(1, 0, Turns=2)
+        + "".join(line(0, 0, rollout_id=each, job_name="t", Score=s)
+                  for each, s in ((train, 0.0), (train + "-s1", 1.0), ("val-00000-00000-00", 1.0)))
+    )  # fmt: skip
+    found = RolloutLog(log, RewardTerms())
+    evaluation = found.evaluation(JOB, KS, tasks=2, group=4)
+    assert (evaluation.score, evaluation.pass_at_k) == (5 / 8, {1: 5 / 8, 2: 0.75, 4: 1.0})
+    assert evaluation.stop_reasons == {"answered": 5, LOST: 3}
+    assert found.step_scores("t", "train", 2) == {1: 0.5}  # the other one of the step was lost
+    assert found.total == 8
+    assert found.stop_reasons() == {"answered": 8}
 
 
 def start(folder: EvaluationFolder, lines: str, tasks: tuple[str, ...] = ("a", "b", "c")) -> Path:
