@@ -79,8 +79,13 @@ READERS: dict[str, Callable[[bytes], Iterable[str]]] = {
 def _from_rows(rows: Iterable[tuple[int, object]]) -> Iterator[str]:
     for n, row in rows:
         if not isinstance(row, dict) or not row:
-            raise DataError(f"row {n}: must be a JSON object with a `prompt`, not {str(row)[:40]!r}.")
+            raise DataError(f"row {n}: must be a JSON object with a `prompt`, not {_kind(row)}.")
         yield _value(row[PROMPT] if PROMPT in row else next(iter(row.values())), n)
+
+
+def _kind(row: object) -> str:
+    """What a row is in place of an object with fields. Not what it holds: errors become FailureReasons."""
+    return "an empty one" if isinstance(row, dict) else type(row).__name__
 
 
 def _value(value: object, row: int) -> str:

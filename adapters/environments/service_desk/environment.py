@@ -78,19 +78,25 @@ def _target(target: Any) -> Mapping[str, Any]:
     _check_keys("prompt.target", target, ("state", "answer"))
     _check_keys("prompt.target.answer", target["answer"], ANSWER_FIELDS)
     _check_keys("prompt.target.state", target["state"], TABLES)
-    records = {f"answer.{field}": text for field, text in target["answer"].items()}
-    for table, keys in target["state"].items():
-        for key, record in _object(f"prompt.target.state.{table}", keys).items():
-            path = f"state.{table}.{key}"
-            records |= {
-                f"{path}.{name}": text for name, text in _object(f"prompt.target.{path}", record).items()
-            }
-    for path, text in records.items():
+    for field, text in target["answer"].items():
         if not isinstance(text, str):
-            raise RequestError(f"prompt.target.{path}", f"must be a string, not {type(text).__name__}")
+            raise RequestError(
+                f"prompt.target.answer.{field}", f"must be a string, not {type(text).__name__}"
+            )
+    for table, records in target["state"].items():
+        _check_records(f"prompt.target.state.{table}", records)
     if not any(target["state"].values()):
         raise RequestError("prompt.target.state", "must name at least one record: nothing is settled without")
     return dict(target)
+
+
+def _check_records(field: str, records: Any) -> None:
+    """Which record is wrong is not said: its key is what the policy has to find, and errors go to logs."""
+    for record in _object(field, records).values():
+        if not isinstance(record, Mapping):
+            raise RequestError(field, "must hold an object for each record")
+        if wrong := [text for text in record.values() if not isinstance(text, str)]:
+            raise RequestError(field, f"must hold records of strings, not of {type(wrong[0]).__name__}")
 
 
 def _object(field: str, value: Any) -> Mapping[str, Any]:

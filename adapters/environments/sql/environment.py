@@ -68,8 +68,9 @@ def _images(schema: Schema, question: str, target: Target) -> tuple[bytes, bytes
         with closing(Sandbox(each)) as sandbox:
             try:
                 sandbox.query(target.sql)
-            except QueryRefused as error:
-                raise RequestError("prompt.target.sql", f"does not run: {error}") from None
+            except QueryRefused:
+                # SQLite's own words quote the query, and errors go to logs and to the dead-letter queue.
+                raise RequestError("prompt.target.sql", "does not run as a query of the schema") from None
     return shown, held_back
 
 
