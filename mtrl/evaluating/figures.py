@@ -51,8 +51,11 @@ class Figures:
     """What the service's own evaluation job would report, under its names; by reward, not by score."""
 
 
-def measure(rollouts: Sequence[Rollout], ks: Sequence[int]) -> Figures:
+def measure(rollouts: Sequence[Rollout], ks: Sequence[int], success: float = 1.0) -> Figures:
     """The figures of one policy's rollouts: for every task a whole group.
+
+    Args:
+        success: a reward from here on is a success, in the figures that are by reward.
 
     Raises:
         ValueError: there is no rollout.
@@ -77,7 +80,7 @@ def measure(rollouts: Sequence[Rollout], ks: Sequence[int]) -> Figures:
         disagreements=sum(r.disagrees for r in rollouts),
         cut_short=sum(not r.settled for r in rollouts),
         task_scores=task_scores,
-        service=_service_metrics(rollouts, ks),
+        service=_service_metrics(rollouts, ks, success),
     )
 
 
@@ -144,7 +147,7 @@ def _fields(groups: Mapping[str, Sequence[Rollout]]) -> dict[str, Estimate]:
     return found
 
 
-def _service_metrics(rollouts: Sequence[Rollout], ks: Sequence[int]) -> dict[str, float]:
+def _service_metrics(rollouts: Sequence[Rollout], ks: Sequence[int], success: float) -> dict[str, float]:
     results = [
         TrajectoryResult(
             rollout_id=f"{r.task}-{r.member}",
@@ -159,5 +162,5 @@ def _service_metrics(rollouts: Sequence[Rollout], ks: Sequence[int]) -> dict[str
         )
         for r in rollouts
     ]
-    metrics = evaluation_metrics(results, prefix="eval", pass_k_values=ks)
+    metrics = evaluation_metrics(results, prefix="eval", pass_k_values=ks, success_threshold=success)
     return {name: value for name, value in metrics.items() if name.startswith(PREFIXES)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from adapters.contract import TaskSource, reward_terms
 from adapters.runtime.sealing import is_sealed
 from mtrl.datasets.building import SPLITS
 from mtrl.datasets.files import DataError
@@ -60,6 +61,8 @@ class EvaluationPlan:
     policies: Sequence[PolicyChoice]
     adapter_environ: Mapping[str, str]
     notice: str | None
+    success: float = 1.0
+    """A reward from here on is a success, as the environment declares."""
 
     @property
     def ks(self) -> list[int]:
@@ -107,7 +110,8 @@ def make_plan(asked: Asked) -> EvaluationPlan:
     if asked.temperature > 1 and any(policy.kind == "bedrock" for policy in policies):
         raise PlanError(f"--temperature {asked.temperature:g}: Bedrock takes 0 to 1.")
     try:
-        domain, rows, notice = _rows(asked, variables)
+        source = task_source(asked.environment, variables)
+        domain, rows, notice = _rows(asked, source)
         tasks = _tasks(asked, rows)
         environ = _adapter_environ(asked, variables, rows, policies)
     except DataError as error:
@@ -121,12 +125,12 @@ def make_plan(asked: Asked) -> EvaluationPlan:
         policies=policies,
         adapter_environ=environ,
         notice=notice,
+        success=reward_terms(source).success,
     )
 
 
-def _rows(asked: Asked, variables: Mapping[str, str]) -> tuple[str, list[Row], str | None]:
+def _rows(asked: Asked, source: TaskSource) -> tuple[str, list[Row], str | None]:
     """The domain, its rows, and the licence notice that was accepted."""
-    source = task_source(asked.environment, variables)
     if asked.dataset is not None:
         if asked.domain is not None or asked.split is not None:
             raise PlanError("--dataset brings its own tasks: leave --domain and --split out.")

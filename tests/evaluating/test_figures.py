@@ -99,6 +99,13 @@ def test_rewards_and_disagreements() -> None:
     assert not [name for name in figures.service if "tokens" in name or "logprob" in name]
 
 
+def test_the_success_of_a_reward_is_the_environment_s_own() -> None:
+    rollouts = [rollout("a", 0, 0.0, reward=0.8), rollout("a", 1, 1.0, reward=0.2)]
+    assert measure(rollouts, [1]).service["eval/reward/pass_at_1"] == 0.0
+    assert measure(rollouts, [1], success=0.7).service["eval/reward/pass_at_1"] == 0.5
+    assert measure(rollouts, [1], success=0.7).pass_at_k[1].value == 0.5  # by score: the other one
+
+
 def test_the_log_is_read_by_row_and_member(tmp_path: Path) -> None:
     log = tmp_path / LOG
     log.write_text(
