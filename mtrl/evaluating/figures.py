@@ -112,8 +112,8 @@ def as_json(figures: Figures) -> dict[str, Any]:
     }
 
 
-def _estimate(tasks: Sequence[float], rollouts: int | None) -> Estimate:
-    return Estimate(fmean(tasks), mean_interval(tasks, rollouts=rollouts))
+def _estimate(tasks: Sequence[float], outcomes: float | None) -> Estimate:
+    return Estimate(fmean(tasks), mean_interval(tasks, outcomes=outcomes))
 
 
 def _share(groups: Mapping[str, Sequence[Rollout]], holds: Callable[[Rollout], bool]) -> Estimate:
@@ -129,7 +129,8 @@ def _reward(groups: Mapping[str, Sequence[Rollout]]) -> Estimate:
 
 
 def _passes(counts: Sequence[tuple[int, int]], k: int, of_task: Callable[[int, int, int], float]) -> Estimate:
-    return _estimate([of_task(n, c, k) for n, c in counts], sum(n for n, _ in counts))
+    # Whether any of k succeeds is one outcome of k rollouts, however many sets of k can be drawn from them.
+    return _estimate([of_task(n, c, k) for n, c in counts], sum(n for n, _ in counts) / k)
 
 
 def _fields(groups: Mapping[str, Sequence[Rollout]]) -> dict[str, Estimate]:

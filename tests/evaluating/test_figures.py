@@ -49,6 +49,17 @@ def test_pass_at_k_and_pass_power_k_are_those_of_every_draw() -> None:
     assert (figures.tasks, figures.rollouts) == (4, 16)
 
 
+def test_pass_at_k_is_no_surer_than_its_independent_draws_of_k() -> None:
+    """16 of 32 in each of 10 tasks: pass@16 has 20 draws that share no rollout, and 20 of 20 is not 98 %."""
+    rollouts = [rollout(str(task), m, float(m % 2)) for task in range(10) for m in range(32)]
+    figures = measure(rollouts, [1, 16, 32])
+    assert figures.pass_at_k[16].value > 0.999
+    assert figures.pass_at_k[16].ci95[0] < 0.82
+    assert figures.pass_power_k[16].ci95[1] > 0.18
+    assert figures.pass_at_k[1].ci95 == figures.score.ci95
+    assert figures.pass_at_k[32].ci95[0] == pytest.approx(0.722, abs=0.001)  # Wilson's, 10 of 10
+
+
 def test_completion_is_apart_from_correctness() -> None:
     figures = measure(
         [
