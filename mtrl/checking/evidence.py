@@ -91,12 +91,19 @@ class Evidence:
     """Played again in this process and in another one."""
     interleaved: Comparison = field(default_factory=Comparison)
     remains: Remains | None = None
+    refused: list[tuple[Task, str]] = field(default_factory=list)
+    """Tasks that the environment would not open or demonstrate, each time that it was asked, and why."""
     faults: list[str] = field(default_factory=list)
     """What broke while evidence was gathered, outside of an episode that was played."""
 
     @property
     def baseline(self) -> list[Played]:
         return [played for group in self.baselines for played in group]
+
+    @property
+    def begun(self) -> list[Played]:
+        """Rollouts of the base policy in which it had a turn; the others say nothing of it."""
+        return [played for played in self.baseline if played.transcript.turns]
 
     @property
     def all_played(self) -> Iterator[tuple[str, Played]]:

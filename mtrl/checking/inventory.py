@@ -20,6 +20,7 @@ from mtrl.checking.rules import (
     success_without_score,
     target_reachable,
     target_shown,
+    tasks_playable,
     teardown,
     token_cap,
     tool_errors,
@@ -34,6 +35,7 @@ from mtrl.datasets import checks as dataset
 Rule = Callable[[Evidence], dataset.Check]
 
 RULES: tuple[Rule, ...] = (
+    tasks_playable.check,
     determinism.check,
     isolation.check,
     teardown.check,

@@ -18,6 +18,7 @@ from mtrl.checking.rules import (
     answer_format,
     target_reachable,
     target_shown,
+    tasks_playable,
     tool_errors,
     tool_latency,
     tool_schemas,
@@ -29,6 +30,7 @@ from mtrl.checking.targets import CONTRADICTED, JUDGED, REFUSED, SHOWN, UNREACHA
 from mtrl.datasets.checks import Check
 
 STATIC: tuple[Rule, ...] = (
+    tasks_playable.check,
     target_shown.check,
     answer_format.check,
     tool_schemas.check,

@@ -41,6 +41,11 @@ class Subject:
     def tasks(self) -> list[Task]:
         return [task for tasks in self.splits.values() for task in tasks]
 
+    def where(self, task: Task) -> str:
+        """What the user knows a task by: its row in the files that were read, else its id."""
+        read = next((row.where for row in self.data.rows if row.task is task), None)
+        return read or task.id or "a task without an id"
+
     @property
     def terms(self) -> RewardTerms:
         """What the environment declares of its reward."""

@@ -181,6 +181,7 @@ def _report(evaluation: Evaluation) -> EvaluationData:
         policies=[(each.policy.label, each.figures) for each in evaluation.measured],
         transcripts=[record for each in evaluation.measured for record in each.transcripts],
         comparison=evaluation.comparison,
+        success_threshold=plan.success,
     )
 
 

@@ -15,6 +15,8 @@ from mtrl.wording import counted
 
 TASKS = 6
 SECONDS = 50.0
+INCONCLUSIVE = 3
+"""Exit code of a probe that had no time to search: neither "none was found" nor "there is one"."""
 SHOWN = 10
 """Exploits that are printed, the smallest first."""
 
@@ -27,7 +29,7 @@ def probe(
     seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")] = False,
 ) -> None:
-    """Search for exploits of the reward: exit code 1 if there are any, 0 if none was found."""
+    """Search for exploits of the reward: exit code 1 if there are any, 0 if not, 3 if it got to no search."""
     wanted = _wanted(environment, domain, tasks, seconds, seed)
     name = f"{environment}/{wanted.tasks[0].input.get('domain', domain or '')}".rstrip("/")
     progress.print(
@@ -41,6 +43,8 @@ def probe(
         emit(found.to_json())
     else:
         _show(found, wanted)
+    if found.inconclusive:
+        raise typer.Exit(INCONCLUSIVE)
     raise typer.Exit(1 if found.exploits else 0)
 
 
@@ -70,8 +74,11 @@ def _show(found: Findings, wanted: Probe) -> None:
         progress.print(f"{times} x {fault}", highlight=False, markup=False, soft_wrap=True)
     verdict = f"{counted(len(found.exploits), 'kind')} of exploit" if found.exploits else "No exploit"
     terms = wanted.terms
+    if found.inconclusive:
+        verdict = "Inconclusive, give it more --seconds: nothing was edited"
     progress.print(
-        f"{verdict} in {found.transcripts} transcripts, {found.seconds:.0f} s "
+        f"{verdict} in {found.transcripts} transcripts of {found.tasks} of {len(wanted.tasks)} tasks, "
+        f"{found.seconds:.0f} s "
         f"(success from {terms.success:g} on, shaping up to {terms.shaping_bound:g}).",
         highlight=False,
     )

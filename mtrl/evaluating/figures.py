@@ -51,8 +51,11 @@ class Figures:
     """What the service's own evaluation job would report, under its names; by reward, not by score."""
 
 
-def measure(rollouts: Sequence[Rollout], ks: Sequence[int]) -> Figures:
+def measure(rollouts: Sequence[Rollout], ks: Sequence[int], success: float = 1.0) -> Figures:
     """The figures of one policy's rollouts: for every task a whole group.
+
+    Args:
+        success: a reward from here on is a success, in the figures that are by reward.
 
     Raises:
         ValueError: there is no rollout.
@@ -77,7 +80,7 @@ def measure(rollouts: Sequence[Rollout], ks: Sequence[int]) -> Figures:
         disagreements=sum(r.disagrees for r in rollouts),
         cut_short=sum(not r.settled for r in rollouts),
         task_scores=task_scores,
-        service=_service_metrics(rollouts, ks),
+        service=_service_metrics(rollouts, ks, success),
     )
 
 
@@ -109,8 +112,8 @@ def as_json(figures: Figures) -> dict[str, Any]:
     }
 
 
-def _estimate(tasks: Sequence[float], rollouts: int | None) -> Estimate:
-    return Estimate(fmean(tasks), mean_interval(tasks, rollouts=rollouts))
+def _estimate(tasks: Sequence[float], outcomes: float | None) -> Estimate:
+    return Estimate(fmean(tasks), mean_interval(tasks, outcomes=outcomes))
 
 
 def _share(groups: Mapping[str, Sequence[Rollout]], holds: Callable[[Rollout], bool]) -> Estimate:
@@ -126,7 +129,8 @@ def _reward(groups: Mapping[str, Sequence[Rollout]]) -> Estimate:
 
 
 def _passes(counts: Sequence[tuple[int, int]], k: int, of_task: Callable[[int, int, int], float]) -> Estimate:
-    return _estimate([of_task(n, c, k) for n, c in counts], sum(n for n, _ in counts))
+    # Whether any of k succeeds is one outcome of k rollouts, however many sets of k can be drawn from them.
+    return _estimate([of_task(n, c, k) for n, c in counts], sum(n for n, _ in counts) / k)
 
 
 def _fields(groups: Mapping[str, Sequence[Rollout]]) -> dict[str, Estimate]:
@@ -144,7 +148,7 @@ def _fields(groups: Mapping[str, Sequence[Rollout]]) -> dict[str, Estimate]:
     return found
 
 
-def _service_metrics(rollouts: Sequence[Rollout], ks: Sequence[int]) -> dict[str, float]:
+def _service_metrics(rollouts: Sequence[Rollout], ks: Sequence[int], success: float) -> dict[str, float]:
     results = [
         TrajectoryResult(
             rollout_id=f"{r.task}-{r.member}",
@@ -159,5 +163,5 @@ def _service_metrics(rollouts: Sequence[Rollout], ks: Sequence[int]) -> dict[str
         )
         for r in rollouts
     ]
-    metrics = evaluation_metrics(results, prefix="eval", pass_k_values=ks)
+    metrics = evaluation_metrics(results, prefix="eval", pass_k_values=ks, success_threshold=success)
     return {name: value for name, value in metrics.items() if name.startswith(PREFIXES)}

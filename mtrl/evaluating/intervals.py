@@ -18,13 +18,14 @@ NOTHING = 1e-12
 Interval = tuple[float, float]
 
 
-def mean_interval(tasks: Sequence[float], *, rollouts: int | None = None) -> Interval:
+def mean_interval(tasks: Sequence[float], *, outcomes: float | None = None) -> Interval:
     """The 95 % interval of the mean of which `tasks` are samples.
 
     Args:
         tasks: the mean of each task, in [0, 1].
-        rollouts: how many outcomes of 0 or 1 they were made from: no interval is narrower than that many
-            independent trials would give. None where outcomes may lie between 0 and 1.
+        outcomes: how many independent ones of 0 or 1 they were made from: no interval is narrower than that
+            many trials would give. The rollouts, or for pass@k the sets of k that they can be dealt into.
+            None where outcomes may lie between 0 and 1.
 
     Raises:
         ValueError: there is no task, or a value is outside of [0, 1].
@@ -32,9 +33,9 @@ def mean_interval(tasks: Sequence[float], *, rollouts: int | None = None) -> Int
     if not tasks or not all(0 <= value <= 1 for value in tasks):
         raise ValueError("an interval needs task means, each in [0, 1].")
     n, mean = len(tasks), min(max(fmean(tasks), 0.0), 1.0)
-    if rollouts == n:  # one outcome a task: Wilson's interval as it is
+    if outcomes == n:  # one outcome a task: Wilson's interval as it is
         return _wilson(mean, n, NormalDist().inv_cdf(0.5 + CONFIDENCE / 2))
-    return _wilson(mean, _effective(tasks, mean, rollouts), t_quantile(0.5 + CONFIDENCE / 2, max(n - 1, 1)))
+    return _wilson(mean, _effective(tasks, mean, outcomes), t_quantile(0.5 + CONFIDENCE / 2, max(n - 1, 1)))
 
 
 def range_interval(tasks: Sequence[float], low: float, high: float) -> Interval:
@@ -77,15 +78,15 @@ def t_quantile(p: float, degrees: int) -> float:
     return high
 
 
-def _effective(tasks: Sequence[float], mean: float, rollouts: int | None) -> float:
+def _effective(tasks: Sequence[float], mean: float, outcomes: float | None) -> float:
     """How many independent trials of 0 or 1 would have the variance that the mean of these tasks has."""
     n = len(tasks)
     spread = sum((value - mean) ** 2 for value in tasks) / (n - 1) / n if n > 1 else 0.0
-    if spread < NOTHING and (rollouts is None or mean in (0.0, 1.0)):
+    if spread < NOTHING and (outcomes is None or mean in (0.0, 1.0)):
         return n  # nothing varied: only that n tasks agree is known
     trials = mean * (1 - mean) / max(spread, NOTHING)
     # Means in [0, 1] never vary more than single outcomes do, so n tasks are worth n trials at least.
-    return max(float(n), min(trials, rollouts or math.inf))
+    return max(float(n), min(trials, outcomes or math.inf))
 
 
 def _wilson(mean: float, trials: float, quantile: float) -> Interval:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from adapters.contract import Environment, RequestError, TaskSource
+from adapters.contract import Environment, RequestError, TaskSource, reward_terms
 from adapters.runtime.sealing import is_sealed
 from mtrl.datasets.building import SPLITS
 from mtrl.datasets.files import DataError
@@ -66,6 +66,8 @@ class EvaluationPlan:
     policies: Sequence[PolicyChoice]
     adapter_environ: Mapping[str, str]
     notice: str | None
+    success: float = 1.0
+    """A reward from here on is a success, as the environment declares."""
 
     @property
     def ks(self) -> list[int]:
@@ -131,6 +133,7 @@ def make_plan(asked: Asked) -> EvaluationPlan:
         policies=policies,
         adapter_environ=environ,
         notice=notice,
+        success=reward_terms(source).success,
     )
 
 

@@ -57,17 +57,18 @@ class Rollout:
         return self.stop_reason == StopReason.ANSWERED
 
 
-def read_rollouts(log: Path, tasks: Sequence[str]) -> dict[str, dict[int, Rollout]]:
+def read_rollouts(log: Path, tasks: Sequence[str], job: str | None = None) -> dict[str, dict[int, Rollout]]:
     """The rollouts of one run, by task and member of its group.
 
     Args:
         log: of the adapter.
         tasks: task ids in the order of the run's data set.
+        job: its name, where the log holds several.
     """
     found: dict[str, dict[int, Rollout]] = {}
     for line in read_json_lines(log) if log.exists() else ():
         match = _ROLLOUT_ID.fullmatch(str(line.get("rollout_id"))) if line.get("event") == "rollout" else None
-        if match is not None:
+        if match is not None and job in (None, line["job_name"]):
             # A rollout that the service retried was logged before: the last line is what it ended with.
             rollout = _rollout(line, tasks[int(match["row"])], int(match["member"]))
             found.setdefault(rollout.task, {})[rollout.member] = rollout

@@ -114,6 +114,7 @@ def _hyperparameters(plan: EvaluationPlan) -> dict[str, str]:
     return {
         "eval_group_size": str(asked.group),
         "pass_k_values": json.dumps(plan.ks),
+        "success_threshold": str(plan.success),
         "temperature": str(asked.temperature),
         "sampling_top_p": str(asked.top_p),
         "sampling_max_tokens": str(asked.max_tokens),
@@ -126,7 +127,7 @@ def _measure(plan: EvaluationPlan, folder: EvaluationFolder, number: int, policy
     chosen = folder.rollouts(number, list(plan.tasks), plan.asked.group)
     rollouts = [rollout for group in chosen.values() for _, rollout in group]
     records = [{"policy": policy.label, **record} for record in folder.transcripts(chosen)]
-    return Measured(policy, measure(rollouts, plan.ks), records)
+    return Measured(policy, measure(rollouts, plan.ks, success=plan.success), records)
 
 
 def _counter(log: Path, bars: Progress, bar: TaskID, before: int) -> Callable[[dict[str, Any]], None]:

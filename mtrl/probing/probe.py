@@ -15,9 +15,9 @@ from mtrl.probing.search import Limits, Search
 from mtrl.probing.seeds import make_seeds, make_settings
 from mtrl.probing.trial import Arena, Trial
 
-SEARCH_SHARE, LEARNING_SHARE = 0.55, 0.65
-"""Of the time: the end of the mutation search, and of the policy's training. The rest is for making exploits
-small enough to read, or for the training where none was found."""
+SEEDING_SHARE, SEARCH_SHARE, LEARNING_SHARE = 0.25, 0.55, 0.65
+"""Of the time: when no further task is taken up, the end of the mutation search and of the training.
+The rest is for making exploits small enough to read, or for the training where none was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,10 @@ class Findings:
     seconds: float = 0.0
     transcripts: int = 0
     """Episodes that were played."""
+    tasks: int = 0
+    """Tasks that there was time to search on."""
+    edits: int = 0
+    """Edited transcripts among those that were played."""
     first_after: float | None = None
     """Seconds until the first exploit."""
     learned: list[float] = field(default_factory=list)
@@ -50,11 +54,18 @@ class Findings:
     faults: dict[str, int] = field(default_factory=dict)
     """What the environment broke on the way, in words, and how often."""
 
+    @property
+    def inconclusive(self) -> bool:
+        """Nothing was found, and nothing was searched: what is given tells of no reward that it is sound."""
+        return not self.exploits and not self.edits
+
     def to_json(self) -> dict[str, Any]:
         return {
             "exploits": [exploit.to_json() for exploit in self.exploits],
             "seconds": round(self.seconds, 2),
             "transcripts": self.transcripts,
+            "tasks": self.tasks,
+            "edits": self.edits,
             "faults": self.faults,
         }
 
@@ -79,15 +90,19 @@ class _Run:
 
     async def run(self) -> Findings:
         wanted, found = self._wanted, Findings()
-        seeds = await make_seeds(self._arena, self._learner, wanted.tasks, wanted.seed)
-        self._settings |= await make_settings(wanted.environment, wanted.tasks, [t for _, t in seeds])
+        by_task = await make_seeds(
+            self._arena, self._learner, wanted.tasks, wanted.seed, self._until(SEEDING_SHARE)
+        )
+        tasks, seeds = wanted.tasks[: len(by_task)], [seed for each in by_task for seed in each]
+        self._settings |= await make_settings(wanted.environment, tasks, [t for _, t in seeds])
         await self._search.run(seeds)
         if not (self._search.exploits if wanted.first else wanted.plays):
             share = LEARNING_SHARE if self._search.exploits else 1.0
-            await self._learner.run(wanted.tasks, self._until(share))
+            await self._learner.run(tasks, self._until(share))
         found.first_after = self._search.first_at and self._search.first_at - self._started
         found.exploits = await self._minimized()
         found.learned, found.faults = self._learner.rewards, self._arena.faults
+        found.tasks, found.edits = len(tasks), self._search.played
         found.transcripts, found.seconds = self._arena.played, time.monotonic() - self._started
         return found
 

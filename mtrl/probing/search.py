@@ -48,6 +48,8 @@ class Search:
         self._arena = arena
         self._settings = settings
         self._limits = limits
+        self.played = 0
+        """Edited transcripts that were played."""
         self._tried: set[tuple[str, Script]] = set()
         self.exploits: dict[str, Exploit] = {}
         """The first of each kind; of rollouts of the policy, the smallest."""
@@ -115,6 +117,7 @@ class Search:
             return None
         self._tried.add(key)
         trial = await self._arena.play(seed.trial.task, mutant.script)
+        self.played += 1
         anchor = seed.anchor if mutant.keeps_fields else trial
         if self.note(mutant.kind, trial, anchor) or trial.score >= 1 or trial.ungraded:
             return None

@@ -1,5 +1,6 @@
 """What a search starts from: how tasks are done, what an untrained policy does, and nothing at all."""
 
+import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -17,26 +18,22 @@ ROLLOUTS = 2
 
 
 async def make_seeds(
-    arena: Arena, learner: Learner, tasks: Sequence[Task], seed: int
-) -> list[tuple[str, Trial]]:
-    """A demonstration where the environment has one, an empty answer and some rollouts, for each task; each
-    with what it is."""
-    demonstrations = []
-    if isinstance(arena.environment, Demonstrator):
-        demonstrations = [await _demonstration(arena, arena.environment, task) for task in tasks]
-    empty = [await arena.play(task, (Move(""),)) for task in tasks]
-    rollouts = [
-        await learner.rollout(task, hash_seed(seed, at, n))
-        for at, task in enumerate(tasks)
-        for n in range(ROLLOUTS)
-    ]
-    seeds = [
-        *(("demonstration", trial) for trial in demonstrations),
-        *(("empty_answer", trial) for trial in empty),
-        *(("untrained_policy", trial) for trial in rollouts),
-    ]
-    places = {task.id: at for at, task in enumerate(tasks)}
-    return sorted(seeds, key=lambda seed: places[seed[1].task.id])
+    arena: Arena, learner: Learner, tasks: Sequence[Task], seed: int, deadline: float
+) -> list[list[tuple[str, Trial]]]:
+    """For each task a demonstration where the environment has one, an empty answer and some rollouts; each
+    with what it is. After the deadline (on the monotonic clock) no task but the first is taken up."""
+    made: list[list[tuple[str, Trial]]] = []
+    for at, task in enumerate(tasks):
+        if made and time.monotonic() >= deadline:
+            break
+        of_task = []
+        if isinstance(arena.environment, Demonstrator):
+            of_task.append(("demonstration", await _demonstration(arena, arena.environment, task)))
+        of_task.append(("empty_answer", await arena.play(task, (Move(""),))))
+        for n in range(ROLLOUTS):
+            of_task.append(("untrained_policy", await learner.rollout(task, hash_seed(seed, at, n))))
+        made.append(of_task)
+    return made
 
 
 async def make_settings(

@@ -165,8 +165,9 @@ def _measure(
     seconds: float,
 ) -> Rehearsal:
     # Ours, beside the service's names: the score is measured in the adapter and never sent.
-    for phase, name in (("train", "rollout"), ("val", "val")):
-        scores, doubts = log.step_scores(TRAIN, phase), log.step_disagreements(TRAIN, phase)
+    steps = (("train", "rollout", BATCH * GROUP), ("val", "val", len(plan.tasks["validation"])))
+    for phase, name, rollouts in steps:
+        scores, doubts = log.step_scores(TRAIN, phase, rollouts), log.step_disagreements(TRAIN, phase)
         for line in history:
             if line["step"] in scores:
                 line[f"{name}/score/mean"] = scores[line["step"]]
@@ -177,12 +178,13 @@ def _measure(
         if (archive / f"{job}.jsonl").exists()
         for record in read_json_lines(archive / f"{job}.jsonl")
     ]
+    held_out = {"tasks": len(plan.tasks["test"]), "group": EVALUATION_GROUP}
     return Rehearsal(
         plan=plan,
         seconds=seconds,
         training_seconds=sum(line["timing_s/step"] + line.get("timing_s/eval", 0.0) for line in history),
-        base=log.evaluation(BASE, KS),
-        trained=log.evaluation(TRAINED, KS) if plan.trains else None,
+        base=log.evaluation(BASE, KS, **held_out),
+        trained=log.evaluation(TRAINED, KS, **held_out) if plan.trains else None,
         history=history,
         transcripts=transcripts,
         rollouts=log.total,

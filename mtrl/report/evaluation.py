@@ -15,6 +15,7 @@ from mtrl.report.render import TEMPLATES
 from mtrl.report.transcripts import MAX_DISAGREEMENTS, Shown, disagrees, shown
 
 SUCCESS = 1.0
+"""A score from here on is a success."""
 _COLORS = ("base", "trained")
 MAX_LABEL = 28
 
@@ -34,11 +35,13 @@ class EvaluationData:
     policies: Sequence[tuple[str, Figures]]
     transcripts: Sequence[Mapping[str, Any]] = ()
     comparison: Comparison | None = None
+    success_threshold: float = 1.0
+    """A reward from here on is a success."""
 
 
 def render_evaluation(data: EvaluationData) -> str:
     """The whole page: HTML with inline style and inline SVG, no script, nothing loaded from anywhere."""
-    hacked = [t for t in data.transcripts if disagrees(t, SUCCESS)]
+    hacked = [t for t in data.transcripts if disagrees(t, data.success_threshold)]
     return TEMPLATES.get_template("evaluation.html.j2").render(
         data=data,
         policies=[(short(label), figures) for label, figures in data.policies],
@@ -46,7 +49,7 @@ def render_evaluation(data: EvaluationData) -> str:
         charts=_charts(data),
         disagreements=[_shown(t) for t in hacked[:MAX_DISAGREEMENTS]],
         disagreement_count=sum(figures.disagreements for _, figures in data.policies),
-        ordinary=[_shown(t) for t in _ordinary(data.transcripts)],
+        ordinary=[_shown(t) for t in _ordinary(data.transcripts, data.success_threshold)],
     )
 
 
@@ -113,9 +116,9 @@ def _shares(counts: Sequence[Mapping[Any, int]]) -> dict[str, tuple[float, ...]]
     }
 
 
-def _ordinary(transcripts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _ordinary(transcripts: Iterable[Mapping[str, Any]], threshold: float) -> list[Mapping[str, Any]]:
     """The first success and the first plain failure of each policy."""
-    known = [t for t in transcripts if t.get("score") is not None and not disagrees(t, SUCCESS)]
+    known = [t for t in transcripts if t.get("score") is not None and not disagrees(t, threshold)]
     picked: list[Mapping[str, Any]] = []
     for policy in dict.fromkeys(t.get("policy") for t in known):
         here = [t for t in known if t.get("policy") == policy]

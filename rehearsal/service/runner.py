@@ -185,6 +185,8 @@ class _Training:
             record.document["TrainingConfig"].get("HyperParameters", {})
         )
         prompts = _channel(run, "train", hp.global_batch_size)
+        if "validation" in run.channels:  # now, and not after val_every steps of training
+            _channel(run, "validation", 1)
         per_epoch = max(1, len(prompts) // hp.global_batch_size)
         total = min(hp.max_steps, hp.max_epochs * per_epoch)
         adam = Adam(run.policy.parameters.size, hp) if isinstance(run.policy, TrainablePolicy) else None

@@ -11,10 +11,12 @@ import re
 import socket
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
-from adapters.contract import Reward, Score, ToolSpec, Transcript
+from adapters.contract import RequestError, Reward, Score, Task, ToolSpec, Transcript
 from tests.checking.small import Small, SmallEpisode, tool
 
 
@@ -23,6 +25,19 @@ class Broken(Small):
 
     def __init__(self, _: Mapping[str, str] | None = None) -> None:
         self.left: list[Any] = []
+
+
+class RefusesATask(Broken):
+    def task(self, number: int) -> Task:
+        task = super().task(number)
+        return replace(task, input={}) if number == 1 else task
+
+    @asynccontextmanager
+    async def open(self, task: Task) -> AsyncIterator[SmallEpisode]:
+        if "key" not in task.input:
+            raise RequestError("prompt.input.key", "is missing")
+        async with super().open(task) as episode:
+            yield episode
 
 
 class RandomResult(Broken):
@@ -265,6 +280,7 @@ class RepeatsIds(Broken):
 
 
 BREAKAGES: dict[type[Broken], set[str]] = {
+    RefusesATask: {"tasks_playable"},
     RandomResult: {"determinism", "isolation"},
     HashOrder: {"determinism"},
     ResetsOthers: {"isolation"},

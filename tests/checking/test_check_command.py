@@ -1,12 +1,14 @@
 """`mtrl check` as a user meets it: exit codes, JSON, sentences, and a SOP-Bench checkout."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from adapters.environments import sop
 from adapters.environments.sop.checkout import DATA_FOLDER
 from mtrl.application import app
 from tests.environments.folders import METADATA, spec, write_domain
@@ -98,6 +100,25 @@ def test_rows_of_another_environment_are_refused(tmp_path: Path) -> None:
     code, _, shown = _run("--environment", "sop", "--dataset", str(file))
     assert code == 2
     assert "is of the environment 'sql', not 'sop'" in " ".join(shown.split())
+
+
+def test_one_row_that_the_environment_refuses_is_named_and_costs_no_other_finding(tmp_path: Path) -> None:
+    tasks = sop.create({}).tasks("returns_desk", "train")[:5]
+    bad = replace(tasks[4], input={**tasks[4].input, "case": {}})
+    file = tmp_path / "train.jsonl"
+    rows = [json.dumps({"prompt": task.to_prompt()}) for task in (*tasks[:4], bad)]
+    file.write_text("\n".join(rows))
+    code, out, _ = _run("--environment", "sop", "--dataset", str(file), "--rollouts", "40", "--json")
+    assert code == 1
+    found = {each["id"]: each for each in json.loads(out)["checks"]}
+    refused = found["tasks_playable"]
+    assert refused["status"] == "fail"
+    assert (
+        f"1 of 5 tasks cannot be played; {file}: row 5: RequestError: prompt.input.case"
+        in refused["evidence"]
+    )
+    for check in ("determinism", "isolation", "target_reachable", "reward_range"):
+        assert found[check]["status"] == "pass", found[check]
 
 
 def _checkout(tmp_path: Path, name: str = "tiny", **changes: Any) -> Path:

@@ -16,6 +16,7 @@ from tests.checking.broken import BREAKAGES, IN_ANOTHER_PROCESS, Broken
 from tests.checking.small import Small
 
 ALL = [
+    "tasks_playable",
     "determinism",
     "isolation",
     "teardown",
@@ -135,9 +136,24 @@ def test_the_files_that_a_job_reads_are_checked_with_the_checks_of_data_sets() -
 
 
 def test_an_environment_that_does_not_open_is_found_out_and_breaks_nothing() -> None:
-    failed = _failed(_gathered("tests.checking.broken:does_not_open"))
+    evidence = _gathered("tests.checking.broken:does_not_open")
+    failed = _failed(evidence)
     assert "no licence server" in failed["tool_schemas"].evidence
     assert "reward_range" in failed
+    # What nothing was seen of cannot have passed.
+    of_the_environment = [each for each in judge(evidence) if each.id in ALL]
+    assert [each.id for each in of_the_environment if each.status == "pass"] == []
+    assert all(each.evidence and (each.next or each.id == "teardown") for each in of_the_environment)
+
+
+def test_where_nothing_can_be_told_nothing_passes() -> None:
+    """Every rollout right, and no tool on offer: no bad reward and no tool could have been seen."""
+    evidence = _gathered("tests.checking.broken:sound", effort=replace(FEW, tasks=2, groups=0, varied=1))
+    evidence.variants = []
+    evidence.openings = [replace(each, tools=[]) for each in evidence.openings]
+    found = {each.id: each for each in judge(evidence)}
+    for check in ("reward_order", "shaping_bound", "tools_reachable"):
+        assert (found[check].status, bool(found[check].next)) == ("warn", True), check
 
 
 def test_without_a_demonstration_the_checks_that_need_one_say_so() -> None:

@@ -97,6 +97,12 @@ async def test_a_malformed_task_is_refused_by_field(task: Task, field: str) -> N
     assert (await _refusal(task)).field == field
 
 
+async def test_a_refusal_does_not_quote_the_target() -> None:
+    """The words of SQLite do: no such column: …"""
+    refusal = await _refusal(_with("target", sql="SELECT what_nobody_may_read FROM orders"))
+    assert "what_nobody_may_read" not in str(refusal)
+
+
 async def test_a_question_of_ones_own_is_a_task() -> None:
     own = dataclasses.replace(
         TASK,

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from adapters.contract import RewardTerms
 from mtrl.evaluating.figures import measure
 from mtrl.evaluating.folder import JOB, LOG, EvaluationFolder
 from mtrl.evaluating.rollouts import LOST, Rollout, read_rollouts
 from mtrl.rehearsing.plan import PlanError
+from mtrl.rehearsing.results import RolloutLog
 
 KS = [1, 2, 4]
 
@@ -45,6 +47,17 @@ def test_pass_at_k_and_pass_power_k_are_those_of_every_draw() -> None:
         assert figures.pass_power_k[k].value == pytest.approx(all_of)
     assert figures.score.value == pytest.approx(7 / 16)
     assert (figures.tasks, figures.rollouts) == (4, 16)
+
+
+def test_pass_at_k_is_no_surer_than_its_independent_draws_of_k() -> None:
+    """16 of 32 in each of 10 tasks: pass@16 has 20 draws that share no rollout, and 20 of 20 is not 98 %."""
+    rollouts = [rollout(str(task), m, float(m % 2)) for task in range(10) for m in range(32)]
+    figures = measure(rollouts, [1, 16, 32])
+    assert figures.pass_at_k[16].value > 0.999
+    assert figures.pass_at_k[16].ci95[0] < 0.82
+    assert figures.pass_power_k[16].ci95[1] > 0.18
+    assert figures.pass_at_k[1].ci95 == figures.score.ci95
+    assert figures.pass_at_k[32].ci95[0] == pytest.approx(0.722, abs=0.001)  # Wilson's, 10 of 10
 
 
 def test_completion_is_apart_from_correctness() -> None:
@@ -97,6 +110,13 @@ def test_rewards_and_disagreements() -> None:
     assert not [name for name in figures.service if "tokens" in name or "logprob" in name]
 
 
+def test_the_success_of_a_reward_is_the_environment_s_own() -> None:
+    rollouts = [rollout("a", 0, 0.0, reward=0.8), rollout("a", 1, 1.0, reward=0.2)]
+    assert measure(rollouts, [1]).service["eval/reward/pass_at_1"] == 0.0
+    assert measure(rollouts, [1], success=0.7).service["eval/reward/pass_at_1"] == 0.5
+    assert measure(rollouts, [1], success=0.7).pass_at_k[1].value == 0.5  # by score: the other one
+
+
 def test_the_log_is_read_by_row_and_member(tmp_path: Path) -> None:
     log = tmp_path / LOG
     log.write_text(
@@ -109,6 +129,26 @@ def test_the_log_is_read_by_row_and_member(tmp_path: Path) -> None:
     assert found["second"][1].score == 0.0
     assert found["second"][0].settled  # the retry is what it ended with
     assert read_rollouts(tmp_path / "none", []) == {}
+
+
+def test_a_rehearsal_counts_rollouts_and_not_attempts(tmp_path: Path) -> None:
+    """As `mtrl evaluate`: what was retried is one rollout, and what was lost is worth nothing."""
+    log = tmp_path / LOG
+    gone: dict[str, Any] = {"stop_reason": "policy_unavailable", "Score": 0.0, "Reward": 0.0}
+    train = "train-00000-00007-00"
+    log.write_text(
+        "".join(line(0, member) for member in range(3)) + line(0, 3, **gone) + line(0, 3, "-r1")
+        + line(0, 0, job_name="other", Score=0.0) + line(1, 0, Turns=2)
+        + "".join(line(0, 0, rollout_id=each, job_name="t", Score=s)
+                  for each, s in ((train, 0.0), (train + "-s1", 1.0), ("val-00000-00000-00", 1.0)))
+    )  # fmt: skip
+    found = RolloutLog(log, RewardTerms())
+    evaluation = found.evaluation(JOB, KS, tasks=2, group=4)
+    assert (evaluation.score, evaluation.pass_at_k) == (5 / 8, {1: 5 / 8, 2: 0.75, 4: 1.0})
+    assert evaluation.stop_reasons == {"answered": 5, LOST: 3}
+    assert found.step_scores("t", "train", 2) == {1: 0.5}  # the other one of the step was lost
+    assert found.total == 8
+    assert found.stop_reasons() == {"answered": 8}
 
 
 def start(folder: EvaluationFolder, lines: str, tasks: tuple[str, ...] = ("a", "b", "c")) -> Path:

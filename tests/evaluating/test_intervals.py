@@ -48,7 +48,7 @@ def test_a_score_is_covered_at_the_stated_rate(tasks: int, group: int, a: float,
 
     def sampled(rng: np.random.Generator) -> Interval:
         means = rng.binomial(group, rng.beta(a, b, tasks)) / group
-        return mean_interval(means.tolist(), rollouts=tasks * group)
+        return mean_interval(means.tolist(), outcomes=tasks * group)
 
     covered, _ = coverage(a / (a + b), sampled)
     assert LOWEST <= covered <= HIGHEST
@@ -64,7 +64,7 @@ def test_pass_at_k_is_covered_at_the_stated_rate(of_task: Callable[[int, int, in
 
     def sampled(rng: np.random.Generator) -> Interval:
         wins = rng.binomial(group, rng.beta(a, b, tasks))
-        return mean_interval([of_task(group, int(c), k) for c in wins], rollouts=tasks * group)
+        return mean_interval([of_task(group, int(c), k) for c in wins], outcomes=tasks * group / k)
 
     covered, _ = coverage(truth, sampled)
     assert LOWEST <= covered <= HIGHEST
@@ -115,25 +115,25 @@ def test_one_rollout_a_task_is_wilsons_interval() -> None:
     z, n, p = 1.959963984540054, 10, 0.7
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     expected = [(p + z * z / (2 * n) + sign * half) / (1 + z * z / n) for sign in (-1, 1)]
-    assert mean_interval([1.0] * 7 + [0.0] * 3, rollouts=10) == pytest.approx(tuple(expected))
+    assert mean_interval([1.0] * 7 + [0.0] * 3, outcomes=10) == pytest.approx(tuple(expected))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_all_alike_keeps_a_width_and_touches_the_edge(value: float) -> None:
-    low, high = mean_interval([value] * 67, rollouts=268)
+    low, high = mean_interval([value] * 67, outcomes=268)
     assert value in (low, high)
     assert 0.05 < high - low < 0.06  # about 3.8 / 67: the rule of three, two-sided
-    assert mean_interval([value] * 67, rollouts=268) == (low, high)
+    assert mean_interval([value] * 67, outcomes=268) == (low, high)
 
 
 def test_no_interval_is_narrower_than_its_rollouts_allow() -> None:
     """Two of four in every task: no spread at all between tasks, and still only 40 tosses."""
-    low, high = mean_interval([0.5] * 10, rollouts=40)
+    low, high = mean_interval([0.5] * 10, outcomes=40)
     assert high - low > 0.3
 
 
 def test_a_single_task_says_next_to_nothing() -> None:
-    low, high = mean_interval([0.5], rollouts=2)
+    low, high = mean_interval([0.5], outcomes=2)
     assert high - low > 0.9
     assert -1 <= difference_interval([0.5])[0] < 0.5 < difference_interval([0.5])[1] <= 1
 

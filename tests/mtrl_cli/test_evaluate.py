@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from adapters.contract import RewardTerms
+from adapters.environments.sop import SopEnvironment
 from mtrl.application import app
+from mtrl.commands import evaluate as command
+from mtrl.evaluating.plan import EvaluationPlan
+from mtrl.evaluating.run import _hyperparameters
+from mtrl.rehearsing.plan import PlanError
 from rehearsal.policies.tiny import TinyPolicy
 from tests.policies.converse_server import converse_server, refused, said
 
@@ -287,6 +293,22 @@ def test_a_port_in_use_is_a_mistake(tmp_path: Path) -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         assert f"--port {port} cannot be used" in mistake("--port", port, "--out", str(tmp_path / "out"))
+
+
+def test_the_job_gets_the_success_that_the_environment_declares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = []
+
+    def stop(plan: EvaluationPlan, _: object) -> None:
+        plans.append(plan)
+        raise PlanError("Enough.")
+
+    monkeypatch.setattr(command, "_run", stop)
+    monkeypatch.setattr(SopEnvironment, "reward_terms", RewardTerms(success=0.7))
+    assert "Enough." in mistake("--out", str(tmp_path / "out"))
+    assert _hyperparameters(plans[0])["success_threshold"] == "0.7"
+    assert plans[0].success == 0.7
 
 
 def test_where_must_be_said() -> None:

@@ -81,6 +81,12 @@ def test_the_page_loads_nothing_and_runs_nothing() -> None:
     assert "alert(1)" in page.text
 
 
+def test_what_is_hacked_is_by_the_environment_s_own_success() -> None:
+    transcripts = [record("tiny", 0.1, 0.0), record("tiny", 0.8, 0.0)]  # one plain failure is shown
+    assert "t-0.8-0.0" not in render_evaluation(data(transcripts=transcripts))
+    assert "t-0.8-0.0" in render_evaluation(data(transcripts=transcripts, success_threshold=0.7))
+
+
 def test_colours_are_those_of_the_style() -> None:
     html = render_evaluation(data())
     names = set(re.findall(r"--([a-z]+):", html))

@@ -1,10 +1,15 @@
 """`mtrl probe` as a user runs it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from mtrl.application import app
+from mtrl.commands import probe as command
+from mtrl.probing.probe import probe as run_probe
 from tests.probing.plugin import install, mtrl
 
 
@@ -42,6 +47,19 @@ def test_an_exploit_is_shown_to_people(environ: dict[str, str]) -> None:
     assert "reward 1, score 0" in done.stdout
     assert "assistant <final_output>{" in done.stdout
     assert "kinds of exploit in " in done.stderr
+
+
+def test_a_probe_that_got_to_no_search_is_exit_code_3_and_says_no_exploit_nowhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(command, "run_probe", lambda wanted: run_probe(replace(wanted, seconds=0.001)))
+    done = CliRunner().invoke(app, ["probe", "--environment", "sop"])
+    assert done.exit_code == 3
+    assert "Inconclusive, give it more --seconds: nothing was edited in 4 " in done.stderr
+    assert "of 1 of 6 tasks" in " ".join(done.stderr.split())
+    assert "No exploit" not in done.stderr
+    done = CliRunner().invoke(app, ["probe", "--environment", "sop", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["edits"]) == (3, 0)
 
 
 @pytest.mark.parametrize(

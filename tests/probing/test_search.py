@@ -145,3 +145,12 @@ def test_an_environment_without_demonstrations_is_probed_from_rollouts_and_nothi
     environment = FakeEnvironment(reward=lambda t: float("thank you" in t.answer.lower()), score=0.0)
     found = probe(Probe(environment, [TASK], RewardTerms(), 600, plays=300, first=True))
     assert [exploit.kind for exploit in found.exploits] == ["politeness"]
+
+
+def test_starting_points_are_cut_by_the_deadline_and_a_search_that_never_ran_is_inconclusive() -> None:
+    environment = hacks.make("first_block")
+    tasks = environment.tasks("returns_desk", "train")[:60]
+    found = probe(Probe(environment, tasks, environment.reward_terms, seconds=0.001))
+    assert (found.exploits, found.tasks, found.edits, found.inconclusive) == ([], 1, 0, True)
+    some = probe(Probe(environment, tasks[:1], environment.reward_terms, 600, plays=30))
+    assert (some.tasks, some.edits > 0, some.inconclusive) == (1, True, False)

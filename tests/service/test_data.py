@@ -79,7 +79,9 @@ def test_a_folder_is_all_its_data_files_in_order(tmp_path: Path) -> None:
     ("name", "content", "text"),
     [
         ("a.jsonl", '{"prompt": "x"}\n\n{oops}\n', r"a\.jsonl: line 3: is not valid JSON"),
-        ("a.jsonl", '{"prompt": "x"}\n["y"]\n', r"a\.jsonl: row 2: must be a JSON object"),
+        ("a.jsonl", '{"prompt": "x"}\n["y"]\n', r"row 2: must be a JSON object with a `prompt`, not list\."),
+        ("a.jsonl", '"secret"\n', r"a\.jsonl: row 1: must be a JSON object with a `prompt`, not str\."),
+        ("a.jsonl", "{}\n", r"a\.jsonl: row 1: must be a JSON object with a `prompt`, not an empty one\."),
         ("a.jsonl", '{"prompt": null}\n', r"row 1: the prompt is empty"),
         ("a.json", '{"prompt": "x"}', r"a\.json: must hold a JSON array.*\.jsonl"),
         ("a.csv", "prompt,n\nhello, world,1\n", r"row 1: 3 fields under 2 columns\. Quote"),

@@ -1,5 +1,6 @@
 """What some episodes show before the first turn."""
 
+from adapters.contract import RequestError
 from mtrl.checking.evidence import Evidence, Opening
 
 OPENED = 5
@@ -12,5 +13,8 @@ async def open_some(evidence: Evidence) -> None:
         try:
             async with evidence.subject.environment.open(task) as episode:
                 evidence.openings.append(Opening(task, list(episode.messages), list(episode.tools)))
+        except RequestError as error:
+            evidence.refused.append((task, f"{type(error).__name__}: {error}"[:300]))
+            evidence.faults.append(f"opening {evidence.subject.where(task)}: {error}"[:300])
         except Exception as error:  # noqa: BLE001 - an environment may raise anything
             evidence.faults.append(f"opening {task.id or 'a task'}: {type(error).__name__}: {error}"[:300])

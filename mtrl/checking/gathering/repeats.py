@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapters.contract import Task
+from adapters.contract import Policy, RequestError, Task
 from mtrl.checking.evidence import Comparison, Evidence, Remains
 from mtrl.checking.gathering.records import difference, limits_of, record, script
 from mtrl.checking.gathering.rota import OnRota, Rota
@@ -43,8 +43,7 @@ async def interleave(evidence: Evidence) -> None:
     async def one(me: int) -> list[str]:
         task, messages = together[me]
         try:
-            policy = OnRota(scripted_policy(*messages), rota, me)
-            return record(await play(evidence.subject.environment, task, policy, limits=limits_of(messages)))
+            return await replay(evidence, task, messages, OnRota(scripted_policy(*messages), rota, me))
         finally:
             await rota.leave(me)
 
@@ -65,9 +64,15 @@ def scripts_of(evidence: Evidence) -> list[Script]:
     return [(each.task, script(each)) for each in (*shown, *sampled) if _repeatable(each)]
 
 
-async def replay(evidence: Evidence, task: Task, messages: Sequence[Mapping[str, Any]]) -> list[str]:
-    policy = scripted_policy(*messages)
-    return record(await play(evidence.subject.environment, task, policy, limits=limits_of(messages)))
+async def replay(
+    evidence: Evidence, task: Task, messages: Sequence[Mapping[str, Any]], policy: Policy | None = None
+) -> list[str]:
+    """The record of one more episode. A refusal is one, too: the task was taken before."""
+    policy = policy or scripted_policy(*messages)
+    try:
+        return record(await play(evidence.subject.environment, task, policy, limits=limits_of(messages)))
+    except RequestError as error:
+        return [f"refused: {error}"]
 
 
 def _repeatable(played: Played) -> bool:

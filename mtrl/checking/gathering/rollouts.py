@@ -1,6 +1,8 @@
 """Plays episodes: demonstrations, the base policy, and demonstrations with a changed answer."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from adapters.contract import Demonstrator, Task
 from mtrl.checking.evidence import Evidence
@@ -20,8 +22,10 @@ async def demonstrate(evidence: Evidence) -> None:
     environment = evidence.subject.environment
     if isinstance(environment, Demonstrator):
         for task in evidence.subject.tasks[: evidence.effort.tasks]:
-            policy = environment.demonstrate(task)
-            evidence.demonstrations.append(await play(environment, task, policy, limits=generous(evidence)))
+            with _noting_refusal(evidence, task):
+                policy = environment.demonstrate(task)
+                played = await play(environment, task, policy, limits=generous(evidence))
+                evidence.demonstrations.append(played)
 
 
 async def sample_baselines(evidence: Evidence) -> None:
@@ -31,14 +35,17 @@ async def sample_baselines(evidence: Evidence) -> None:
     policy = subject.served_policy()
     gate = asyncio.Semaphore(CONCURRENCY if subject.policy_is_a_model else 1)
 
-    async def one(task: Task, seed: int) -> Played:
+    async def one(task: Task, seed: int) -> Played | None:
         async with gate:
-            return await play(subject.environment, task, served(policy, seed))
+            with _noting_refusal(evidence, task):
+                return await play(subject.environment, task, served(policy, seed))
+        return None
 
     try:
         for at, task in enumerate(chosen):
             seeds = range(effort.seed + at * effort.group, effort.seed + (at + 1) * effort.group)
-            evidence.baselines.append(list(await asyncio.gather(*(one(task, seed) for seed in seeds))))
+            group = [p for p in await asyncio.gather(*(one(task, seed) for seed in seeds)) if p is not None]
+            evidence.baselines += [group] if group else []
     finally:
         await policy.close()
 
@@ -50,7 +57,17 @@ async def vary(evidence: Evidence) -> None:
     tasks = evidence.subject.tasks
     for task in tasks[:: max(1, len(tasks) // evidence.effort.varied)][: evidence.effort.varied]:
         for name, form in FORMS.items():
-            policy = Reworded(environment.demonstrate(task), form)
-            played = await play(environment, task, policy, limits=generous(evidence))
-            if policy.changed:
-                evidence.variants.append((f"demonstration with {name}", played))
+            with _noting_refusal(evidence, task):
+                policy = Reworded(environment.demonstrate(task), form)
+                played = await play(environment, task, policy, limits=generous(evidence))
+                if policy.changed:
+                    evidence.variants.append((f"demonstration with {name}", played))
+
+
+@contextmanager
+def _noting_refusal(evidence: Evidence, task: Task) -> Iterator[None]:
+    """One task that the environment does not take must not cost the findings about all others."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - an environment may raise anything
+        evidence.refused.append((task, f"{type(error).__name__}: {error}"[:300]))

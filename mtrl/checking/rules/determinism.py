@@ -12,6 +12,8 @@ def check(evidence: Evidence) -> Check:
         return Check(
             ID, "fail", "; ".join(evidence.faults) or "nothing could be played again", "See the cause."
         )
+    if not found.compared:
+        return Check(ID, "fail", "no episode could be played again", "See the checks above.")
     if found.differences:
         text = f"{len(found.differences)} of {found.compared} episodes differ; {found.differences[0]}"
         next_act = "Seed what is random from the task; no clock, no hash order, no state outside the episode."

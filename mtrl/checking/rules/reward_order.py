@@ -8,6 +8,8 @@ ID = "reward_order"
 
 def check(evidence: Evidence) -> Check:
     graded = sorted(evidence.graded, key=lambda each: each[2])
+    if not graded:
+        return Check(ID, "fail", "no episode was graded", "See reward_range.")
     bound = evidence.subject.terms.shaping_bound
     worst: tuple[float, str] = (0.0, "")
     best_below: dict[float, tuple[float, str]] = {}
@@ -24,4 +26,7 @@ def check(evidence: Evidence) -> Check:
         )
     if worst[1]:
         return Check(ID, "warn", worst[1], "A policy that learns from this learns the worse of the two.")
+    if graded[0][2] == graded[-1][2]:
+        text = f"{len(graded)} rollouts, and all have the same score"
+        return Check(ID, "warn", text, "Nothing can be told: show how tasks are done (`demonstrate`).")
     return Check(ID, "pass", f"{len(graded)} rollouts, and none outranks one with a higher score")

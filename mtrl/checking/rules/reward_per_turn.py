@@ -8,6 +8,8 @@ ID = "reward_per_turn"
 
 def check(evidence: Evidence) -> Check:
     played = [each for _, each in evidence.all_played if each.reward is not None]
+    if not played:
+        return Check(ID, "fail", "no episode was graded", "See reward_range.")
     given = [each for each in played if each.reward is not None and each.reward.per_turn]
     wrong = [
         (len(each.reward.per_turn), len(each.transcript.turns))

@@ -10,7 +10,12 @@ ROUNDING = 1e-9
 def check(evidence: Evidence) -> Check:
     terms = evidence.subject.terms
     declared = f"declared: {terms.shaping_bound:g}"
+    if not evidence.graded:
+        return Check(ID, "fail", "no episode was graded", "See reward_range.")
     failed = [(reward, kind) for kind, reward, score in evidence.graded if score == 0]
+    if not failed:
+        text = f"none of {len(evidence.graded)} rollouts has a score of 0; {declared}"
+        return Check(ID, "warn", text, "Nothing can be told: show how tasks are done (`demonstrate`).")
     # At success and above it is another check's finding.
     over = [each for each in failed if terms.shaping_bound + ROUNDING < each[0] < terms.success]
     if over:

@@ -10,6 +10,8 @@ def check(evidence: Evidence) -> Check:
     success = evidence.subject.terms.success
     hacks = [(kind, reward) for kind, reward, score in evidence.graded if reward >= success and score == 0]
     count = len(evidence.graded)
+    if not count:
+        return Check(ID, "fail", "no episode was graded", "See reward_range.")
     if hacks:
         kinds = ", ".join(dict.fromkeys(kind for kind, _ in hacks))
         text = f"{len(hacks)} of {count} rollouts have a reward from {success:g} and a score of 0: {kinds}"

@@ -15,6 +15,8 @@ def check(evidence: Evidence) -> Check:
         return Check(ID, "warn", "the environment cannot show how its tasks are done", next_act)
     missed = [p for p in evidence.demonstrations if p.score is None or p.score.value < 1.0]
     count = len(evidence.demonstrations)
+    if not count:
+        return Check(ID, "fail", "no task could be demonstrated", "See tasks_playable.")
     if not missed:
         return Check(ID, "pass", f"{count} of {count} tasks were done by their demonstration")
     wrong = Counter(name for p in missed if p.score for name, right in p.score.fields.items() if not right)

@@ -8,10 +8,11 @@ ID = "target_shown"
 
 
 def check(evidence: Evidence) -> Check:
-    count = len(evidence.demonstrations)
+    begun = [played for played in evidence.demonstrations if played.transcript.turns]
+    count = len(begun)
     if not count:
         return Check(ID, "warn", "no demonstration to look at", "See target_reachable.")
-    found = survey(evidence.demonstrations)
+    found = survey(begun)
     text = ", ".join(f"{number} {state}" for state, number in found.tasks.items() if number)
     text = "; ".join([f"{count} tasks: {text}", *found.examples.values()])
     if found.tasks[CONTRADICTED] or found.tasks[UNREACHABLE] or found.tasks[REFUSED] == count:

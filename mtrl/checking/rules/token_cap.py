@@ -9,7 +9,7 @@ MOST = 0.05
 
 
 def check(evidence: Evidence) -> Check:
-    played = evidence.baseline
+    played = evidence.begun
     if not played:
         return Check(ID, "fail", "no baseline rollout was played", "See the checks above.")
     share = sum(each.transcript.token_cap_hits > 0 for each in played) / len(played)

@@ -16,6 +16,8 @@ def check(evidence: Evidence) -> Check:
         first = broken[0]
         text = f"{len(broken)} wrong calls: {first.tool} with {first.what} {first.problem}"
         return Check(ID, "fail", text, "Return a ToolResult with is_error that says what to change.")
+    if not evidence.mistakes:
+        return Check(ID, "fail", "no wrong call could be made", "See the checks above.")
     taken = [mistake for mistake in evidence.mistakes if not mistake.refused]
     if taken:
         text = f"{len(taken)} wrong calls were carried out: {taken[0].tool} with {taken[0].what}"

@@ -8,6 +8,8 @@ ID = "tools_reachable"
 
 
 def check(evidence: Evidence) -> Check:
+    if not evidence.openings:
+        return Check(ID, "fail", "no episode could be opened", "See the checks above.")
     offered = dict.fromkeys(name for opening in evidence.openings for name in tool_names(opening.tools))
     shown = {name for played in evidence.demonstrations for name in _answered(played)}
     tried = {name for played in evidence.baseline for name in _answered(played)}
@@ -24,6 +26,10 @@ def check(evidence: Evidence) -> Check:
     if by_chance:
         text = f"no demonstration calls {', '.join(by_chance[:5])}; the base policy did"
         return Check(ID, "warn", text, "A tool that no task needs distracts. Take it away, or show its use.")
+    if not offered:
+        return Check(
+            ID, "warn", "no tool is offered", "Fine if answers need none; else give some in `tools`."
+        )
     return Check(ID, "pass", f"{len(offered)} tools, each answered in a demonstration")
 
 

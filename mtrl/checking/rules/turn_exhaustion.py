@@ -10,7 +10,7 @@ MOST, TINY_MOST = 0.10, 0.50
 
 
 def check(evidence: Evidence) -> Check:
-    played = evidence.baseline
+    played = evidence.begun
     if not played:
         return Check(ID, "fail", "no baseline rollout was played", "See the checks above.")
     share = sum(each.stop_reason is StopReason.MAX_TURNS for each in played) / len(played)
