@@ -17,8 +17,9 @@ POLL_SECONDS = 5
 VISIBILITY_SECONDS = 120
 """How long a message stays hidden without a sign of life of the worker."""
 THREADS = 16
-GONE = frozenset({"ReceiptHandleIsInvalid"})
-"""A delete whose answer was lost comes back so. Were the message still there, the ledger would settle it."""
+GONE = frozenset({"ReceiptHandleIsInvalid", "MessageNotInflight"})
+"""So come back a delete whose answer was lost, and whatever is asked of a message that another worker has
+settled since. Were it still there, the ledger would decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Inbox:
             lambda entries: self._off_loop(
                 lambda: sqs.change_message_visibility_batch(Entries=entries, **queue)
             ),
+            fine=GONE,
         )
 
     async def receive(self, at_most: int) -> list[Delivery]:
