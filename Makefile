@@ -13,7 +13,7 @@ rehearse: $(VENV)/.rehearsal
 test: check .venv-aws/.ready $(NODE) vendor
 	$(BIN)/python -m pytest $(ARGS)
 
-# Real workers under faults: all rows of docs/reliability.md take some two hours, FAULT=sigterm ROLLOUTS=300 a minute.
+# Real workers under faults: all rows of docs/reliability.md take three and a half hours, FAULT=sigterm ROLLOUTS=300 a minute.
 chaos: $(VENV)/.dev .venv-aws/.ready
 	$(BIN)/python -m bench.chaos --fault $(or $(FAULT),all) --rollouts $(or $(ROLLOUTS),1000) $(ARGS)
 
