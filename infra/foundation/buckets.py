@@ -7,6 +7,7 @@ from constructs import Construct
 
 from infra.names import Names, Noun
 from infra.policy.acknowledgments import HIPAA, NIST, PCI, acknowledge_in
+from infra.removal import removal
 from infra.settings import Deployment
 
 ACCESS_LOG_DAYS = 365
@@ -63,7 +64,7 @@ def _bucket(
                 expiration=cdk.Duration.days(days) if days else None,
             )
         ],
-        removal_policy=_removal(settings),
+        removal_policy=removal(settings),
     )
     acknowledge_in(bucket, NO_REPLICA, "S3BucketReplicationEnabled", (NIST, HIPAA, PCI))
 
@@ -88,7 +89,7 @@ def _access_logs(scope: Construct, settings: Deployment) -> s3.IBucket:
                 noncurrent_version_expiration=cdk.Duration.days(NONCURRENT_DAYS),
             )
         ],
-        removal_policy=_removal(settings),
+        removal_policy=removal(settings),
     )
 
     acknowledge_in(bucket, NO_REPLICA, "S3BucketReplicationEnabled", (NIST, HIPAA, PCI))
@@ -99,7 +100,3 @@ def _access_logs(scope: Construct, settings: Deployment) -> s3.IBucket:
         (NIST, HIPAA, PCI),
     )
     return bucket
-
-
-def _removal(settings: Deployment) -> cdk.RemovalPolicy:
-    return cdk.RemovalPolicy.RETAIN if settings.protect else cdk.RemovalPolicy.DESTROY

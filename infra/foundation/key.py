@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
+from infra.removal import removal
 from infra.settings import Deployment
 
 
@@ -23,7 +24,7 @@ def key(scope: Construct, settings: Deployment) -> kms.IKey:
         description=f"Everything that {settings.name} keeps",
         enable_key_rotation=True,
         multi_region=False,  # the service takes no multi-Region key
-        removal_policy=cdk.RemovalPolicy.RETAIN if settings.protect else cdk.RemovalPolicy.DESTROY,
+        removal_policy=removal(settings),
         policy=iam.PolicyDocument(statements=key_policy(cdk.Stack.of(scope).partition, settings)),
     )
 

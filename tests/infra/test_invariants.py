@@ -185,12 +185,14 @@ def test_the_forwarder_only_enqueues(synthesized: Synthesized, env: str, target:
     assert put["Resource"].endswith("/claim-checks/*")
 
 
+KEPT = {"dev": "Delete", "prod": "RetainExceptOnCreate"}
 STATEFUL = (
     "AWS::KMS::Key",
     "AWS::S3::Bucket",
     "AWS::DynamoDB::Table",
     "AWS::Logs::LogGroup",
     "AWS::SageMaker::ModelPackageGroup",
+    "AWS::SageMaker::MlflowApp",
 )
 
 
@@ -201,7 +203,25 @@ def test_production_keeps_what_it_holds(synthesized: Synthesized, env: str, targ
         found = everywhere(templates, kind)
         assert found, kind
         for resource in found:
-            assert resource.get("DeletionPolicy") == {"dev": "Delete", "prod": "Retain"}[env], resource["id"]
+            assert resource.get("DeletionPolicy") == KEPT[env], resource["id"]
+            assert resource.get("UpdateReplacePolicy") == {"dev": "Delete", "prod": "Retain"}[env]
+
+
+@deployments
+def test_a_creation_that_fails_leaves_nothing_with_a_name(
+    synthesized: Synthesized, env: str, target: str
+) -> None:
+    """What stays behind would be in the way of the next attempt: "already exists"."""
+    for template in synthesized(env, target).values():
+        assert "Retain" not in {each.get("DeletionPolicy") for each in template["Resources"].values()}
+
+
+@deployments
+def test_what_resists_deletion_is_created_last(synthesized: Synthesized, env: str, target: str) -> None:
+    template = synthesized(env, target)["foundation"]
+    [ledger] = resources(template, "AWS::DynamoDB::Table")
+    assert ledger["Properties"]["DeletionProtectionEnabled"] is (env == "prod")
+    assert set(ledger["DependsOn"]) == set(template["Resources"]) - {ledger["id"]}
 
 
 @deployments

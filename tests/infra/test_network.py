@@ -296,7 +296,9 @@ def test_an_adopted_vpc_gets_two_groups_and_nothing_else() -> None:
     assert ("udp", "0.0.0.0/0") in {(rule["IpProtocol"], rule.get("CidrIp")) for rule in out}
 
 
-@pytest.mark.parametrize(("env", "days", "policy"), [("dev", 14, "Delete"), ("prod", 365, "Retain")])
+@pytest.mark.parametrize(
+    ("env", "days", "policy"), [("dev", 14, "Delete"), ("prod", 365, "RetainExceptOnCreate")]
+)
 def test_all_traffic_is_logged_encrypted_and_kept_as_set(env: str, days: int, policy: str) -> None:
     template = network(env=env)
     [log] = properties(template, "AWS::EC2::FlowLog")
