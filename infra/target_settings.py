@@ -14,6 +14,10 @@ FARGATE_MEMORY_MB = {
     2048: tuple(range(4096, 16385, 1024)),
     4096: tuple(range(8192, 30721, 1024)),
 }
+SPOT_NOTICE_SECONDS = 120
+"""From the notice to the end, on EC2 and EKS alike; on Fargate `stop_timeout` cannot be longer anyway."""
+HOOK_LIMIT_SECONDS, HOOK_SPARE_SECONDS = 7200, 60
+"""A lifecycle hook of Auto Scaling waits no longer; and ours waits a little longer than the worker drains."""
 GravitonType = Annotated[str, StringConstraints(pattern=r"^[a-z]+[0-9]+g[a-z]*\.[a-z0-9-]+$")]
 
 
@@ -38,6 +42,14 @@ class Workers(_Settings):
         if self.min > self.max:
             raise ValueError(f"workers.min ({self.min}) is above workers.max ({self.max})")
         return self
+
+    def check_grace(self, name: str, seconds: int) -> None:
+        """A worker that believes in more time than there is neither hands back nor seals."""
+        if self.spot_share > 0 and seconds > SPOT_NOTICE_SECONDS:
+            raise ValueError(
+                f"{name}: Spot takes its capacity back {SPOT_NOTICE_SECONDS} s after the notice, so with "
+                f"workers.spot_share above 0 it is at most {SPOT_NOTICE_SECONDS}, not {seconds}"
+            )
 
 
 class Fargate(_Settings):
@@ -106,7 +118,7 @@ class Eks(_Settings):
     memory: str = Field(default="1Gi", pattern=r"^[0-9]+(Mi|Gi)$")
     """What a Pod requests, and its limit."""
     grace_seconds: int = Field(default=120, ge=30, le=3600)
-    """terminationGracePeriodSeconds; the drain ends inside it. A Spot interruption gives 120 s."""
+    """terminationGracePeriodSeconds; the drain ends inside it. At most 120 with `workers.spot_share`."""
     version: Literal["1.34", "1.35"] = "1.35"
     """Within one minor version of the kubectl that applies the manifests (1.35)."""
     compute: Literal["auto", "managed"] = "auto"
@@ -155,6 +167,7 @@ class Eks(_Settings):
             raise ValueError(
                 "workers.spot_share: the managed node group is on demand; Spot needs compute 'auto'"
             )
+        self.workers.check_grace("grace_seconds", self.grace_seconds)
         return self
 
 
@@ -169,8 +182,19 @@ class Ec2(_Settings):
     """An image to adopt; default: the newest Amazon Linux 2023 for arm64 at deployment."""
     volume_gb: int = Field(default=16, ge=8, le=1024)
     """The root volume, gp3, encrypted."""
-    drain_seconds: int = Field(default=300, ge=30, le=7200)
-    """From the stop to the end of the instance; a Spot interruption gives 120 s."""
+    drain_seconds: int = Field(default=120, ge=30)
+    """From the stop to the end of the instance; at most 120 with `workers.spot_share`, and 7140 without."""
+
+    @model_validator(mode="after")
+    def _drains(self) -> "Ec2":
+        most = HOOK_LIMIT_SECONDS - HOOK_SPARE_SECONDS
+        if self.drain_seconds > most:
+            raise ValueError(
+                f"drain_seconds: is at most {most}, not {self.drain_seconds}: the lifecycle hook waits "
+                f"{HOOK_SPARE_SECONDS} s longer, and Auto Scaling lets it wait {HOOK_LIMIT_SECONDS} s"
+            )
+        self.workers.check_grace("drain_seconds", self.drain_seconds)
+        return self
 
 
 class AgentCore(_Settings):

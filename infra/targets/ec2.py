@@ -18,7 +18,7 @@ from infra.policy.acknowledgments import HIPAA, NIST, SOLUTIONS, acknowledge, ac
 from infra.policy.roles import role
 from infra.policy.statements import allow
 from infra.policy.worker import worker_statements, worker_wildcards
-from infra.target_settings import Ec2
+from infra.target_settings import HOOK_SPARE_SECONDS, Ec2
 from infra.targets.backlog import idle_alarm, steps, waiting_alarm
 from infra.targets.contract import Agent, Site
 from infra.targets.image import BOOTSTRAP_QUALIFIER
@@ -28,8 +28,6 @@ AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-a
 BOOT = cdk.Duration.minutes(10)
 """From the launch to the worker: packages are installed in between."""
 STARTING, ENDING = "start", "drain"
-SPARE_SECONDS = 60
-"""The group waits a little longer than the worker drains."""
 
 
 def place(scope: Construct, site: Site, target: Ec2) -> Agent:
@@ -190,7 +188,7 @@ def _hooks(group: autoscaling.AutoScalingGroup, target: Ec2) -> None:
             lifecycle_hook_name=ENDING,
             lifecycle_transition="autoscaling:EC2_INSTANCE_TERMINATING",
             default_result="CONTINUE",
-            heartbeat_timeout=target.drain_seconds + SPARE_SECONDS,
+            heartbeat_timeout=target.drain_seconds + HOOK_SPARE_SECONDS,
         ),
     ]
 

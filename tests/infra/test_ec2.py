@@ -81,6 +81,15 @@ def test_the_instance_waits_for_the_worker_and_the_group_for_the_instance(synthe
     assert worker.drain < systemd < stop < hook["HeartbeatTimeout"]
 
 
+def test_the_group_waits_no_longer_than_auto_scaling_lets_it() -> None:
+    longest = {"drain_seconds": 7140, "workers": {"spot_share": 0}}
+    group = only(
+        synthesize("dev", "ec2", {"targets": {"ec2": longest}}), "AWS::AutoScaling::AutoScalingGroup"
+    )
+    hooks = group["Properties"]["LifecycleHookSpecificationList"]
+    assert {hook["LifecycleHookName"]: hook["HeartbeatTimeout"] for hook in hooks}["drain"] == 7200
+
+
 @pytest.mark.parametrize("env", ["dev", "prod"])
 def test_the_worker_would_start_with_what_is_written(synthesized: Synthesized, env: str) -> None:
     found = variables(first_start(synthesized(env, "ec2")), "/etc/mtrl/adapter.env")

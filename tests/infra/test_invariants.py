@@ -284,7 +284,8 @@ def test_the_adapter_would_start_with_its_variables(synthesized: Synthesized, en
     if target != "agentcore":
         queue = QueueSettings.from_environ(found)
         assert queue.queue_url.endswith(f"{ACCOUNTS[env]}/mtrl-{env}-sop-rollouts")
-        assert settings.drain + 15 <= {"fargate": 120, "ec2": 300}[target]
+        # Of every shipped environment some workers are on Spot, which gives notice so long before.
+        assert settings.drain + 15 <= 120
 
 
 @deployments

@@ -44,6 +44,10 @@ def eks(**settings: Any) -> dict[str, Any]:
     return {"target": "eks", "targets": {"eks": settings}}
 
 
+def ec2(**settings: Any) -> dict[str, Any]:
+    return {"target": "ec2", "targets": {"ec2": settings}}
+
+
 SUBNETS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"regoin": "us-west-2"}, "regoin: unknown key. Did you mean 'region'? Accepted: account, adapter,"),
@@ -104,6 +108,19 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (
         eks(instance_types=["m5.large"]),
         "'m5.large' does not have the form of an arm64 instance type, such as",
+    ),
+    (
+        ec2(drain_seconds=7141),
+        "targets.ec2: drain_seconds: is at most 7140, not 7141: the lifecycle hook waits 60 s longer",
+    ),
+    (
+        ec2(drain_seconds=121, workers={"spot_share": 0.5}),
+        "targets.ec2: drain_seconds: Spot takes its capacity back 120 s after the notice, so with "
+        "workers.spot_share above 0 it is at most 120, not 121.",
+    ),
+    (
+        eks(grace_seconds=300, workers={"spot_share": 1.0}),
+        "targets.eks: grace_seconds: Spot takes its capacity back 120 s after the notice, so with",
     ),
     ({"network": {"egress": "net"}}, "network.egress: unknown value 'net'. Did you mean 'nat'?"),
     (
@@ -196,6 +213,11 @@ def test_each_mistake_has_its_sentence(entry: dict[str, Any], sentence: str) -> 
     with pytest.raises(SettingsError) as caught:
         deployment(**entry)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("target", [ec2(drain_seconds=7140), eks(grace_seconds=3600)])
+def test_without_spot_a_drain_may_take_long(target: dict[str, Any]) -> None:
+    assert deployment(**target).target.workers.spot_share == 0  # type: ignore[union-attr]
 
 
 def test_all_mistakes_are_told_at_once() -> None:
