@@ -32,9 +32,11 @@ STARTING, ENDING = "start", "drain"
 
 def place(scope: Construct, site: Site, target: Ec2) -> Agent:
     """Bundle, launch template, group and scaling."""
-    log_group(scope, "Logs", name=site.names.adapter_log_group, settings=site.settings, key=site.key)
+    logs = log_group(scope, "Logs", name=site.names.adapter_log_group, settings=site.settings, key=site.key)
     bundle = assets.Asset(scope, "Bundle", path=str(_staged(site)))
     group = _group(scope, site, target, _template(scope, site, target, bundle))
+    # By name alone the log group could come after the first instances, and go before their last words.
+    group.node.add_dependency(logs)
     _scale(scope, site, target, group)
     return Agent(forwarder_arn=site.names.function_arn("forwarder"))
 

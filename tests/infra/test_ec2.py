@@ -81,6 +81,12 @@ def test_the_instance_waits_for_the_worker_and_the_group_for_the_instance(synthe
     assert worker.drain < systemd < stop < hook["HeartbeatTimeout"]
 
 
+def test_there_is_a_log_as_long_as_there_are_instances(synthesized: Synthesized) -> None:
+    templates = synthesized("dev", "ec2")
+    group = only(templates, "AWS::AutoScaling::AutoScalingGroup")
+    assert only(templates, "AWS::Logs::LogGroup")["id"] in group["DependsOn"]
+
+
 def test_the_group_waits_no_longer_than_auto_scaling_lets_it() -> None:
     longest = {"drain_seconds": 7140, "workers": {"spot_share": 0}}
     group = only(
