@@ -61,9 +61,9 @@ class Foundation(Settings):
     """A DynamoDB table to adopt (partition key `rollout`, string; TTL on `expires_on`)."""
     buckets: Buckets = Buckets()
     transcript_days: int = Field(default=90, ge=1, le=3650)
-    """How long archived transcripts are kept."""
+    """How long archived transcripts are kept; gone 30 days later, because the bucket keeps versions."""
     rollout_log_days: int = Field(default=7, ge=1, le=365)
-    """How long rollout logs and claim checks are kept."""
+    """How long rollout logs and claim checks are kept; gone a day later."""
 
 
 class Customization(Settings):

@@ -239,6 +239,29 @@ def test_buckets_are_closed_versioned_and_tls_only(synthesized: Synthesized, env
     assert policies.count('"aws:SecureTransport": "false"') == len(buckets)
 
 
+@pytest.mark.parametrize(
+    ("noun", "days", "later"),
+    [("rollout-logs", 7, 1), ("transcripts", 90, 30), ("prompts", None, 30), ("access-logs", 365, 30)],
+)
+def test_what_has_expired_is_gone_when_the_settings_say(
+    synthesized: Synthesized, noun: str, days: int | None, later: int
+) -> None:
+    """In a versioned bucket an object that expires is only hidden, by a marker, and then is a version."""
+    buckets = resources(synthesized("prod", "fargate")["foundation"], "AWS::S3::Bucket")
+    [rules] = [
+        each["Properties"]["LifecycleConfiguration"]["Rules"]
+        for each in buckets
+        if f"-{noun}-" in each["Properties"]["BucketName"]
+    ]
+    assert [rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule] == (
+        [days] if days else []
+    )
+    versions = [rule["NoncurrentVersionExpiration"]["NoncurrentDays"] for rule in rules[:1]]
+    assert versions == [later]
+    assert any(rule.get("ExpiredObjectDeleteMarker") for rule in rules)
+    assert not any("Prefix" in rule for rule in rules), "whatever the object's key is"
+
+
 def environment(templates: Templates, env: str, target: str) -> dict[str, str]:
     """The variables that the adapter is started with, as the target carries them."""
     template = templates[f"adapter-{target}"]
