@@ -213,7 +213,7 @@ class Adapter(Settings):
     @model_validator(mode="after")
     def _variables(self) -> "Adapter":
         own = f"MTRL_{self.environment.upper()}_"
-        for name in self.variables:
+        for name, value in self.variables.items():
             if not re.fullmatch(r"[A-Z][A-Z0-9_]{0,99}", name):
                 raise ValueError(f"variables: '{name}' is no variable name (capitals, digits, underscores)")
             if name.startswith(("MTRL_", "AWS_")) and not name.startswith(
@@ -226,6 +226,8 @@ class Adapter(Settings):
                 raise ValueError(
                     f"variables: '{name}' looks like a secret; put its ARN here, and read it at run time"
                 )
+            if re.search(r"[\x00-\x1f\x7f]", value):  # systemd would read it as two variables, or as text
+                raise ValueError(f"variables: '{name}' must be one line, without tabs and the like")
         return self
 
 

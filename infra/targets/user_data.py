@@ -47,6 +47,10 @@ def user_data(site: Site, target: Ec2, *, bundle: str, group: str, starting: str
 
 
 def _file(path: str, values: Mapping[str, str]) -> list[str]:
-    """A file of variables, as systemd reads them; nothing in it is a secret, and nothing is expanded."""
-    lines = [f"{name}={json.dumps(value)}" for name, value in values.items()]
+    """A file of variables, as systemd reads them; nothing in it is a secret, and nothing is expanded.
+
+    Between double quotes systemd undoes a backslash before a quote or a backslash, and no other escape of
+    JSON's: letters stay as they are, and settings take no control characters.
+    """
+    lines = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
     return ["\n".join([f"cat > {path} <<'END'", *lines, "END"])]

@@ -37,7 +37,13 @@ def variables(script: str, path: str) -> dict[str, str]:
     found = re.search(rf"cat > {re.escape(path)} <<'END'\n(.*?)\nEND", script, re.DOTALL)
     assert found, path
     pairs = (line.split("=", 1) for line in found[1].splitlines())
-    return {name: json.loads(value) for name, value in pairs}
+    return {name: unquoted(value) for name, value in pairs}
+
+
+def unquoted(value: str) -> str:
+    """As systemd.exec(5) says of EnvironmentFile: a backslash escapes these four, and else stays."""
+    assert value[0] == value[-1] == '"'
+    return re.sub(r'\\(["\\$`])', r"\1", value[1:-1])
 
 
 @pytest.mark.parametrize("env", ["dev", "prod"])
@@ -101,6 +107,13 @@ def test_the_worker_would_start_with_what_is_written(synthesized: Synthesized, e
     found = variables(first_start(synthesized(env, "ec2")), "/etc/mtrl/adapter.env")
     assert Settings.from_environ(found).job_name_prefix == f"mtrl-{env}-sop-"
     assert QueueSettings.from_environ(found).queue_url.endswith(f"/mtrl-{env}-sop-rollouts")
+
+
+def test_a_value_reaches_the_worker_as_it_was_written() -> None:
+    values = {"MTRL_SOP_SAYS": 'Grüße — "C:\\new" costs $5 \N{SNOWMAN}', "MTRL_SOP_EMPTY": ""}
+    templates = synthesize("dev", "ec2", {"adapter": {"variables": values}})
+    found = variables(first_start(templates), "/etc/mtrl/adapter.env")
+    assert {name: found[name] for name in values} == values
 
 
 def test_the_first_start_is_a_shell_script_that_stops_at_a_failure(

@@ -185,6 +185,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "variables: 'DB_PASSWORD' looks like a secret; put its ARN here, and read it at run time.",
     ),
     (
+        {"adapter": {"variables": {"GREETING": "one\ntwo"}}},
+        "adapter: variables: 'GREETING' must be one line, without tabs and the like.",
+    ),
+    (
         {"observability": {"log_retention_days": 31}},
         "log_retention_days: CloudWatch knows no 31; nearest: 30.",
     ),
