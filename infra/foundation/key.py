@@ -53,18 +53,12 @@ def key_policy(partition: str, settings: Deployment) -> list[iam.PolicyStatement
             resources=["*"],
             conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": log_groups}},
         ),
-        _publisher("Alarms", "cloudwatch.amazonaws.com", account),
-        _publisher("Events", "events.amazonaws.com", account),
-        # A topic that delivers to an encrypted queue of the operator's.
-        _publisher("TopicDeliveries", "sns.amazonaws.com", account),
+        # To the topic, which is encrypted; whoever else publishes there has a role.
+        iam.PolicyStatement(
+            sid="Alarms",
+            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+            actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+            resources=["*"],
+            conditions={"StringEquals": {"aws:SourceAccount": account}},
+        ),
     ]
-
-
-def _publisher(sid: str, service: str, account: str) -> iam.PolicyStatement:
-    return iam.PolicyStatement(
-        sid=sid,
-        principals=[iam.ServicePrincipal(service)],
-        actions=["kms:Decrypt", "kms:GenerateDataKey*"],
-        resources=["*"],
-        conditions={"StringEquals": {"aws:SourceAccount": account}},
-    )

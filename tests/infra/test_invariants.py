@@ -84,7 +84,9 @@ def test_no_statement_allows_all_actions_of_a_service(
 
 
 @deployments
-def test_the_key_knows_every_service_that_uses_it(synthesized: Synthesized, env: str, target: str) -> None:
+def test_the_key_knows_every_service_that_uses_it_and_no_other(
+    synthesized: Synthesized, env: str, target: str
+) -> None:
     templates = synthesized(env, target)
     [key] = everywhere(templates, "AWS::KMS::Key")
     assert key["Properties"]["EnableKeyRotation"] is True
@@ -94,17 +96,15 @@ def test_the_key_knows_every_service_that_uses_it(synthesized: Synthesized, env:
         for statement in key["Properties"]["KeyPolicy"]["Statement"]
         for name in listed(statement["Principal"].get("Service", []))
     }
-    used = (
-        {"cloudwatch.amazonaws.com", "sns.amazonaws.com"}
-        if everywhere(templates, "AWS::SNS::Topic")
-        else set()
-    )
-    if everywhere(templates, "AWS::Logs::LogGroup"):
-        used.add("logs.us-west-2.amazonaws.com")
-        assert "kms:EncryptionContext:aws:logs:arn" in json.dumps(principals["logs.us-west-2.amazonaws.com"])
-    if everywhere(templates, "AWS::Events::Rule"):
-        used.add("events.amazonaws.com")
-    assert used <= set(principals)
+    assert set(principals) == {"logs.us-west-2.amazonaws.com", "cloudwatch.amazonaws.com"}
+    assert everywhere(templates, "AWS::Logs::LogGroup")
+    assert "kms:EncryptionContext:aws:logs:arn" in json.dumps(principals["logs.us-west-2.amazonaws.com"])
+    assert everywhere(templates, "AWS::SNS::Topic"), "alarms publish there"
+    # A rule that sent to topic or queue would need the key too.
+    functions = {function["id"] for function in everywhere(templates, "AWS::Lambda::Function")}
+    for rule in everywhere(templates, "AWS::Events::Rule"):
+        for each in rule["Properties"]["Targets"]:
+            assert each["Arn"]["Fn::GetAtt"][0] in functions
     for name, statement in principals.items():
         assert statement.get("Condition"), f"{name} may use the key for anybody"
 
