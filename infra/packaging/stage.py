@@ -73,7 +73,9 @@ def _files(package: Package, root: Path, vendor: Path | None) -> Files:
             _check_disjoint(app, packages)
             return {
                 **_named(own, "mtrl-adapter.service", "mtrl-drain.service", "drain.py", "install.sh"),
+                **_named(own, "mtrl-health.service", "mtrl-health.timer"),
                 **_named(own, "cloudwatch-agent.json", "logrotate.conf"),
+                "healthy.py": root / PACKAGES / "container/healthy.py",
                 **_under("app", app),
                 **_under("vendor", packages),
             }

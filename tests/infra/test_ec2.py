@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from adapters.runtime.settings import QueueSettings, Settings
+from infra.targets.user_data import HEALTH_FILE
 from tests.infra.conftest import Templates, resources, synthesize
 
 Synthesized = Callable[[str, str], Templates]
@@ -107,6 +108,7 @@ def test_the_worker_would_start_with_what_is_written(synthesized: Synthesized, e
     found = variables(first_start(synthesized(env, "ec2")), "/etc/mtrl/adapter.env")
     assert Settings.from_environ(found).job_name_prefix == f"mtrl-{env}-sop-"
     assert QueueSettings.from_environ(found).queue_url.endswith(f"/mtrl-{env}-sop-rollouts")
+    assert found["MTRL_HEALTH_FILE"] == HEALTH_FILE, "where the health timer looks"
 
 
 def test_a_value_reaches_the_worker_as_it_was_written() -> None:
