@@ -13,7 +13,6 @@ from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
 from infra.log_group import log_group
-from infra.packaging.stage import Package, stage
 from infra.policy.acknowledgments import HIPAA, NIST, SOLUTIONS, acknowledge, acknowledge_in
 from infra.policy.roles import role
 from infra.policy.statements import allow
@@ -33,7 +32,7 @@ STARTING, ENDING = "start", "drain"
 def place(scope: Construct, site: Site, target: Ec2) -> Agent:
     """Bundle, launch template, group and scaling."""
     logs = log_group(scope, "Logs", name=site.names.adapter_log_group, settings=site.settings, key=site.key)
-    bundle = assets.Asset(scope, "Bundle", path=str(_staged(site)))
+    bundle = assets.Asset(scope, "Bundle", path=str(site.staged("ec2")))
     group = _group(scope, site, target, _template(scope, site, target, bundle))
     # By name alone the log group could come after the first instances, and go before their last words.
     group.node.add_dependency(logs)
@@ -43,16 +42,6 @@ def place(scope: Construct, site: Site, target: Ec2) -> Agent:
 
 def group_name(site: Site) -> str:
     return f"{site.settings.name}-adapter"
-
-
-def _staged(site: Site) -> str:
-    adapter = site.settings.adapter
-    package = Package(
-        target="ec2",
-        environment=adapter.environment,
-        environment_path=site.root / adapter.path if adapter.path else None,
-    )
-    return str(stage(package, root=site.root, out=site.root / "out/packages"))
 
 
 def _template(scope: Construct, site: Site, target: Ec2, bundle: assets.Asset) -> ec2.LaunchTemplate:
