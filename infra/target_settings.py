@@ -7,6 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 STOP_TIMEOUT_LIMIT_SECONDS = 120
 """Fargate's limit; CDK deploys more in silence, and ECS then refuses the task."""
+SPOT_NOTICE_SECONDS = 120
+"""From the notice to the end, on EC2 and EKS alike; on Fargate `stop_timeout` cannot be longer anyway."""
+HOOK_LIMIT_SECONDS, HOOK_SPARE_SECONDS = 7200, 60
+"""A lifecycle hook of Auto Scaling waits no longer; and ours waits a little longer than the worker drains."""
 FARGATE_MEMORY_MB = {
     256: (512, 1024, 2048),
     512: (1024, 2048, 3072, 4096),
@@ -14,10 +18,6 @@ FARGATE_MEMORY_MB = {
     2048: tuple(range(4096, 16385, 1024)),
     4096: tuple(range(8192, 30721, 1024)),
 }
-SPOT_NOTICE_SECONDS = 120
-"""From the notice to the end, on EC2 and EKS alike; on Fargate `stop_timeout` cannot be longer anyway."""
-HOOK_LIMIT_SECONDS, HOOK_SPARE_SECONDS = 7200, 60
-"""A lifecycle hook of Auto Scaling waits no longer; and ours waits a little longer than the worker drains."""
 GravitonType = Annotated[str, StringConstraints(pattern=r"^[a-z]+[0-9]+g[a-z]*\.[a-z0-9-]+$")]
 
 
