@@ -219,11 +219,6 @@ def test_each_mistake_has_its_sentence(entry: dict[str, Any], sentence: str) -> 
     assert sentence in str(caught.value)
 
 
-@pytest.mark.parametrize("target", [ec2(drain_seconds=7140), eks(grace_seconds=3600)])
-def test_without_spot_a_drain_may_take_long(target: dict[str, Any]) -> None:
-    assert deployment(**target).target.workers.spot_share == 0  # type: ignore[union-attr]
-
-
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         deployment(netwrk={}, intake={"memory": 1}, targets={"fargate": {"cpuu": 1}})
@@ -271,6 +266,11 @@ def test_an_environment_has_the_last_word_on_its_adapter() -> None:
     assert (found.adapter.max_attempts, found.adapter.log_level) == (3, "DEBUG")
     found = deployment(of_adapter={"max_attempts": 3, "log_level": "DEBUG"}, adapter={"log_level": "WARNING"})
     assert (found.adapter.max_attempts, found.adapter.log_level) == (3, "WARNING")
+
+
+@pytest.mark.parametrize("target", [ec2(drain_seconds=7140), eks(grace_seconds=3600)])
+def test_without_spot_a_drain_may_take_long(target: dict[str, Any]) -> None:
+    assert deployment(**target).target.workers.spot_share == 0  # type: ignore[union-attr]
 
 
 def test_a_message_outlives_the_retries_of_the_service() -> None:
