@@ -1,10 +1,10 @@
 """A log group of ours: named, with retention and key."""
 
-import aws_cdk as cdk
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from infra.removal import removal
 from infra.settings import LOG_RETENTION_DAYS, Deployment
 
 RETENTION = dict(zip(LOG_RETENTION_DAYS, logs.RetentionDays, strict=False))
@@ -19,5 +19,5 @@ def log_group(scope: Construct, id_: str, *, name: str, settings: Deployment, ke
         log_group_name=name,
         retention=RETENTION[settings.observability.log_retention_days],
         encryption_key=key,
-        removal_policy=cdk.RemovalPolicy.RETAIN if settings.protect else cdk.RemovalPolicy.DESTROY,
+        removal_policy=removal(settings),
     )

@@ -63,9 +63,9 @@ class Foundation(Settings):
     """A DynamoDB table to adopt (partition key `rollout`, string; TTL on `expires_on`)."""
     buckets: Buckets = Buckets()
     transcript_days: int = Field(default=90, ge=1, le=3650)
-    """How long archived transcripts are kept."""
+    """How long archived transcripts are kept; gone 30 days later, because the bucket keeps versions."""
     rollout_log_days: int = Field(default=7, ge=1, le=365)
-    """How long rollout logs and claim checks are kept."""
+    """How long rollout logs and claim checks are kept; gone a day later."""
 
 
 class Customization(Settings):
@@ -215,7 +215,7 @@ class Adapter(Settings):
     @model_validator(mode="after")
     def _variables(self) -> "Adapter":
         own = f"MTRL_{self.environment.upper()}_"
-        for name in self.variables:
+        for name, value in self.variables.items():
             if not re.fullmatch(r"[A-Z][A-Z0-9_]{0,99}", name):
                 raise ValueError(f"variables: '{name}' is no variable name (capitals, digits, underscores)")
             if name.startswith(("MTRL_", "AWS_")) and not name.startswith(
@@ -228,6 +228,8 @@ class Adapter(Settings):
                 raise ValueError(
                     f"variables: '{name}' looks like a secret; put its ARN here, and read it at run time"
                 )
+            if re.search(r"[\x00-\x1f\x7f]", value):  # systemd would read it as two variables, or as text
+                raise ValueError(f"variables: '{name}' must be one line, without tabs and the like")
         return self
 
 

@@ -7,6 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 STOP_TIMEOUT_LIMIT_SECONDS = 120
 """Fargate's limit; CDK deploys more in silence, and ECS then refuses the task."""
+SPOT_NOTICE_SECONDS = 120
+"""From the notice to the end, on EC2 and EKS alike; on Fargate `stop_timeout` cannot be longer anyway."""
+HOOK_LIMIT_SECONDS, HOOK_SPARE_SECONDS = 7200, 60
+"""A lifecycle hook of Auto Scaling waits no longer; and ours waits a little longer than the worker drains."""
 FARGATE_MEMORY_MB = {
     256: (512, 1024, 2048),
     512: (1024, 2048, 3072, 4096),
@@ -39,6 +43,14 @@ class Workers(_Settings):
         if self.min > self.max:
             raise ValueError(f"workers.min ({self.min}) is above workers.max ({self.max})")
         return self
+
+    def check_grace(self, name: str, seconds: int) -> None:
+        """A worker that believes in more time than there is neither hands back nor seals."""
+        if self.spot_share > 0 and seconds > SPOT_NOTICE_SECONDS:
+            raise ValueError(
+                f"{name}: Spot takes its capacity back {SPOT_NOTICE_SECONDS} s after the notice, so with "
+                f"workers.spot_share above 0 it is at most {SPOT_NOTICE_SECONDS}, not {seconds}"
+            )
 
 
 class Fargate(_Settings):
@@ -107,7 +119,7 @@ class Eks(_Settings):
     memory: str = Field(default="1Gi", pattern=r"^[0-9]+(Mi|Gi)$")
     """What a Pod requests, and its limit."""
     grace_seconds: int = Field(default=120, ge=30, le=3600)
-    """terminationGracePeriodSeconds; the drain ends inside it. A Spot interruption gives 120 s."""
+    """terminationGracePeriodSeconds; the drain ends inside it. At most 120 with `workers.spot_share`."""
     version: Literal["1.34", "1.35"] = "1.35"
     """Within one minor version of the kubectl that applies the manifests (1.35)."""
     compute: Literal["auto", "managed"] = "auto"
@@ -154,6 +166,7 @@ class Eks(_Settings):
             raise ValueError(
                 "workers.spot_share: the managed node group is on demand; Spot needs compute 'auto'"
             )
+        self.workers.check_grace("grace_seconds", self.grace_seconds)
         return self
 
 
@@ -168,8 +181,19 @@ class Ec2(_Settings):
     """An image to adopt; default: the newest Amazon Linux 2023 for arm64 at deployment."""
     volume_gb: int = Field(default=16, ge=8, le=1024)
     """The root volume, gp3, encrypted."""
-    drain_seconds: int = Field(default=300, ge=30, le=7200)
-    """From the stop to the end of the instance; a Spot interruption gives 120 s."""
+    drain_seconds: int = Field(default=120, ge=30)
+    """From the stop to the end of the instance; at most 120 with `workers.spot_share`, and 7140 without."""
+
+    @model_validator(mode="after")
+    def _drains(self) -> "Ec2":
+        most = HOOK_LIMIT_SECONDS - HOOK_SPARE_SECONDS
+        if self.drain_seconds > most:
+            raise ValueError(
+                f"drain_seconds: is at most {most}, not {self.drain_seconds}: the lifecycle hook waits "
+                f"{HOOK_SPARE_SECONDS} s longer, and Auto Scaling lets it wait {HOOK_LIMIT_SECONDS} s"
+            )
+        self.workers.check_grace("drain_seconds", self.drain_seconds)
+        return self
 
 
 class AgentCore(_Settings):

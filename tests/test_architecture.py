@@ -19,6 +19,7 @@ INFRA_SHARED = (
     "infra.policy",
     "infra.function",
     "infra.log_group",
+    "infra.removal",
 )
 # What each room may import of the project, by longest matching prefix. Rooms within a room see themselves.
 LAW: dict[str, tuple[str, ...]] = {

@@ -29,12 +29,12 @@ class Customization(Construct):
         settings: Deployment,
         key: kms.IKey,
         agent: Agent,
-        network: Network | None,
+        network: Network,
         root: Path,
     ) -> None:
         super().__init__(scope, "Customization")
         made = groups(self, settings, key, root)
-        job_group = network.job_group if network is not None else None
+        in_vpc = settings.customization.job_in_vpc
         self.parts = Parts(
             settings=settings,
             agent=agent,
@@ -42,8 +42,8 @@ class Customization(Construct):
             mlflow_arn=mlflow_app(self, settings, key),
             output_group_arn=made.output,
             intermediate_group_arn=made.intermediate,
-            subnets=tuple(subnet.subnet_id for subnet in network.subnets) if network and job_group else (),
-            security_groups=(job_group.security_group_id,) if job_group else (),
+            subnets=tuple(subnet.subnet_id for subnet in network.subnets) if in_vpc else (),
+            security_groups=(network.job_group.security_group_id,) if in_vpc else (),
         )
         self.job_role_arn = job_role(self, self.parts)
         log_groups(self, settings, agent, key, root)

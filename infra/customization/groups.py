@@ -12,6 +12,7 @@ from constructs import Construct
 from infra.function import function
 from infra.names import Names
 from infra.policy.statements import allow
+from infra.removal import removal
 from infra.settings import Deployment
 
 TYPE = "Custom::MtrlRestrictedModelPackageGroup"
@@ -68,7 +69,7 @@ def _plain(scope: Construct, settings: Deployment, noun: str, what: str) -> None
         model_package_group_name=_name(settings, noun),
         model_package_group_description=f"{settings.name}: {what}",
     )
-    group.apply_removal_policy(cdk.RemovalPolicy.RETAIN if settings.protect else cdk.RemovalPolicy.DESTROY)
+    group.apply_removal_policy(removal(settings))
 
 
 def _restricted(

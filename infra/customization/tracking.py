@@ -1,6 +1,5 @@
 """The MLflow app that jobs write their metrics and traces to."""
 
-import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sagemaker as sagemaker
@@ -10,6 +9,7 @@ from infra.customization.documents import MLFLOW_PREFIX
 from infra.names import Names
 from infra.policy.roles import role
 from infra.policy.statements import allow, key_use, objects
+from infra.removal import removal
 from infra.settings import Deployment
 
 
@@ -26,7 +26,7 @@ def mlflow_app(scope: Construct, settings: Deployment, key: kms.IKey) -> str:
         # Jobs publish model packages themselves, into groups of their own.
         model_registration_mode="AutoModelRegistrationDisabled",
     )
-    app.apply_removal_policy(cdk.RemovalPolicy.RETAIN if settings.protect else cdk.RemovalPolicy.DESTROY)
+    app.apply_removal_policy(removal(settings))
     return app.attr_arn
 
 

@@ -7,10 +7,14 @@ from constructs import Construct
 
 from infra.names import Names, Noun
 from infra.policy.acknowledgments import HIPAA, NIST, PCI, acknowledge_in
+from infra.removal import removal
 from infra.settings import Deployment
 
 ACCESS_LOG_DAYS = 365
 NONCURRENT_DAYS = 30
+"""How long a version stays that was replaced, deleted or expired: the time to notice a mistake."""
+LOG_NONCURRENT_DAYS = 1
+"""The least that S3 takes. Logs are written anew as rollouts go on: nobody comes back for an earlier one."""
 NO_REPLICA = (
     "A replica in another Region is of no use to a job, which reads in its own Region; versioning and the "
     "retention of the bucket guard against deletion."
@@ -19,18 +23,33 @@ NO_REPLICA = (
 
 def buckets(scope: Construct, settings: Deployment, key: kms.IKey) -> None:
     """Create the buckets that the settings do not adopt. Others know them by name (infra/names.py)."""
-    days: dict[Noun, int | None] = {
-        "prompts": None,
-        "outputs": None,
-        "transcripts": settings.foundation.transcript_days,
-        "rollout_logs": settings.foundation.rollout_log_days,
+    foundation = settings.foundation
+    rules: dict[Noun, list[s3.LifecycleRule]] = {
+        "prompts": _lifecycle(),
+        "outputs": _lifecycle(),
+        "transcripts": _lifecycle(foundation.transcript_days),
+        "rollout_logs": _lifecycle(foundation.rollout_log_days, LOG_NONCURRENT_DAYS),
     }
-    wanted = {noun: kept for noun, kept in days.items() if not getattr(settings.foundation.buckets, noun)}
+    wanted = {noun: found for noun, found in rules.items() if not getattr(foundation.buckets, noun)}
     if not wanted:
         return
     log_bucket = _access_logs(scope, settings)
-    for noun, kept in wanted.items():
-        _bucket(scope, noun, settings, key, log_bucket, kept)
+    for noun, found in wanted.items():
+        _bucket(scope, noun, settings, key, log_bucket, found)
+
+
+def _lifecycle(days: int | None = None, noncurrent_days: int = NONCURRENT_DAYS) -> list[s3.LifecycleRule]:
+    """Objects expire after `days`; but in a versioned bucket that hides them, and they are gone later."""
+    return [
+        s3.LifecycleRule(
+            id="expire",
+            abort_incomplete_multipart_upload_after=cdk.Duration.days(7),
+            noncurrent_version_expiration=cdk.Duration.days(noncurrent_days),
+            expiration=cdk.Duration.days(days) if days else None,
+        ),
+        # What hid an object that is gone. A rule that expires by age cannot say this too.
+        s3.LifecycleRule(id="markers", expired_object_delete_marker=True),
+    ]
 
 
 def _bucket(
@@ -39,7 +58,7 @@ def _bucket(
     settings: Deployment,
     key: kms.IKey,
     log_bucket: s3.IBucket,
-    days: int | None,
+    lifecycle: list[s3.LifecycleRule],
 ) -> None:
     bucket = s3.Bucket(
         scope,
@@ -55,15 +74,8 @@ def _bucket(
         versioned=True,
         server_access_logs_bucket=log_bucket,
         server_access_logs_prefix=f"{noun}/",
-        lifecycle_rules=[
-            s3.LifecycleRule(
-                id="expire",
-                abort_incomplete_multipart_upload_after=cdk.Duration.days(7),
-                noncurrent_version_expiration=cdk.Duration.days(NONCURRENT_DAYS),
-                expiration=cdk.Duration.days(days) if days else None,
-            )
-        ],
-        removal_policy=_removal(settings),
+        lifecycle_rules=lifecycle,
+        removal_policy=removal(settings),
     )
     acknowledge_in(bucket, NO_REPLICA, "S3BucketReplicationEnabled", (NIST, HIPAA, PCI))
 
@@ -81,14 +93,8 @@ def _access_logs(scope: Construct, settings: Deployment) -> s3.IBucket:
         enforce_ssl=True,
         minimum_tls_version=1.2,
         versioned=True,
-        lifecycle_rules=[
-            s3.LifecycleRule(
-                id="expire",
-                expiration=cdk.Duration.days(ACCESS_LOG_DAYS),
-                noncurrent_version_expiration=cdk.Duration.days(NONCURRENT_DAYS),
-            )
-        ],
-        removal_policy=_removal(settings),
+        lifecycle_rules=_lifecycle(ACCESS_LOG_DAYS),
+        removal_policy=removal(settings),
     )
 
     acknowledge_in(bucket, NO_REPLICA, "S3BucketReplicationEnabled", (NIST, HIPAA, PCI))
@@ -99,7 +105,3 @@ def _access_logs(scope: Construct, settings: Deployment) -> s3.IBucket:
         (NIST, HIPAA, PCI),
     )
     return bucket
-
-
-def _removal(settings: Deployment) -> cdk.RemovalPolicy:
-    return cdk.RemovalPolicy.RETAIN if settings.protect else cdk.RemovalPolicy.DESTROY

@@ -1,6 +1,5 @@
 """Assembles the foundation: what the other stacks get is an interface, created or adopted."""
 
-import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -11,6 +10,7 @@ from infra.foundation.buckets import buckets
 from infra.foundation.key import key
 from infra.names import Names
 from infra.policy.acknowledgments import HIPAA, NIST, acknowledge_in
+from infra.removal import removal
 from infra.settings import Deployment
 
 
@@ -22,7 +22,10 @@ class Foundation(Construct):
         self.key = key(self, settings)
         buckets(self, settings, self.key)
         self.topic = _topic(self, settings, self.key)
+        others = self.node.children
         self.ledger = _ledger(self, settings, self.key)
+        # Last: deletion protection would not let it go when something else could not be created.
+        self.ledger.node.add_dependency(*others)
 
 
 def _topic(scope: Construct, settings: Deployment, key: kms.IKey) -> sns.ITopic:
@@ -73,7 +76,7 @@ def _ledger(scope: Construct, settings: Deployment, key: kms.IKey) -> dynamodb.I
             point_in_time_recovery_enabled=True
         ),
         deletion_protection=settings.protect,
-        removal_policy=cdk.RemovalPolicy.RETAIN if settings.protect else cdk.RemovalPolicy.DESTROY,
+        removal_policy=removal(settings),
     )
     acknowledge_in(
         table,

@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
+from infra.removal import removal
 from infra.settings import Deployment
 
 
@@ -23,7 +24,7 @@ def key(scope: Construct, settings: Deployment) -> kms.IKey:
         description=f"Everything that {settings.name} keeps",
         enable_key_rotation=True,
         multi_region=False,  # the service takes no multi-Region key
-        removal_policy=cdk.RemovalPolicy.RETAIN if settings.protect else cdk.RemovalPolicy.DESTROY,
+        removal_policy=removal(settings),
         policy=iam.PolicyDocument(statements=key_policy(cdk.Stack.of(scope).partition, settings)),
     )
 
@@ -52,18 +53,12 @@ def key_policy(partition: str, settings: Deployment) -> list[iam.PolicyStatement
             resources=["*"],
             conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": log_groups}},
         ),
-        _publisher("Alarms", "cloudwatch.amazonaws.com", account),
-        _publisher("Events", "events.amazonaws.com", account),
-        # A topic that delivers to an encrypted queue of the operator's.
-        _publisher("TopicDeliveries", "sns.amazonaws.com", account),
+        # To the topic, which is encrypted; whoever else publishes there has a role.
+        iam.PolicyStatement(
+            sid="Alarms",
+            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+            actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+            resources=["*"],
+            conditions={"StringEquals": {"aws:SourceAccount": account}},
+        ),
     ]
-
-
-def _publisher(sid: str, service: str, account: str) -> iam.PolicyStatement:
-    return iam.PolicyStatement(
-        sid=sid,
-        principals=[iam.ServicePrincipal(service)],
-        actions=["kms:Decrypt", "kms:GenerateDataKey*"],
-        resources=["*"],
-        conditions={"StringEquals": {"aws:SourceAccount": account}},
-    )

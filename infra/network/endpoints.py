@@ -146,16 +146,9 @@ def _served_by_aws(settings: Deployment) -> list[str]:
     """Buckets of AWS that are read without credentials of the account.
 
     The route to S3 leads through the gateway whatever the egress: what is missing here cannot be read at all.
+    So it is the same for all queue targets: while a team moves between two, both are served by one gateway.
     """
+    # AgentCore fetches image or code at a session's start, from buckets of its own that it does not name.
+    names = [AL2023_REPOSITORIES, ECR_LAYERS] if settings.queued else ["*"]
     partition = Names(settings).partition
-    match settings.target:
-        case Ec2():
-            names = [AL2023_REPOSITORIES]
-        case AgentCore():
-            # It fetches image or code at a session's start, from buckets of its own that it does not name.
-            names = ["*"]
-        case Fargate() | Eks():
-            names = [ECR_LAYERS]
-        case _:
-            assert_never(settings.target)
     return [f"arn:{partition}:s3:::{name.format(region=settings.region)}/*" for name in names]

@@ -4,6 +4,7 @@ The law: nothing can be connected to. The one inbound rule of the room is 443 on
 the groups made here.
 """
 
+import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
 from constructs import Construct
@@ -24,8 +25,8 @@ class Network(Construct):
     """Private ones, of two zones or more."""
     adapter_group: ec2.ISecurityGroup
     """Of whatever runs the adapter: it gets nothing in, and 443 out."""
-    job_group: ec2.ISecurityGroup | None
-    """Of the job's own network interfaces, if they are in the VPC."""
+    job_group: ec2.ISecurityGroup
+    """Of the job's own network interfaces. It is there whether or not they are: a group costs nothing."""
 
     def __init__(self, scope: Construct, *, settings: Deployment, key: kms.IKey) -> None:
         super().__init__(scope, "Network")
@@ -33,11 +34,26 @@ class Network(Construct):
         self.vpc = adopted(self, settings) if adopting else created(self, settings)
         self.subnets = list(self.vpc.private_subnets)
         self.adapter_group = self._adapter_group(settings)
-        self.job_group = self._job_group(settings) if settings.customization.job_in_vpc else None
+        self.job_group = self._job_group(settings)
+        self._export(settings)
         if not adopting:
-            groups = [group for group in (self.adapter_group, self.job_group) if group is not None]
-            endpoints(self, settings, self.vpc, self.subnets, groups)
+            callers = [self.adapter_group, *([self.job_group] if settings.customization.job_in_vpc else [])]
+            endpoints(self, settings, self.vpc, self.subnets, callers)
             flow_logs(self, settings, key, self.vpc)
+
+    def _export(self, settings: Deployment) -> None:
+        """For good, whoever imports it just now: this stack is deployed before those that may do without.
+
+        An export that goes while it is still imported fails the deployment. Of an adopted VPC the subnets are
+        known by name.
+        """
+        subnets = [] if settings.network.vpc_id is not None else self.subnets
+        for id_ in (
+            self.adapter_group.security_group_id,
+            self.job_group.security_group_id,
+            *(subnet.subnet_id for subnet in subnets),
+        ):
+            cdk.Stack.of(self).export_value(id_)
 
     def _adapter_group(self, settings: Deployment) -> ec2.SecurityGroup:
         """DNS needs no rule: security groups do not filter the way to the VPC's own resolver."""

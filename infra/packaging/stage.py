@@ -30,6 +30,8 @@ ENVIRONMENTS, LOOPS = "mtrl.environments", "mtrl.loops"
 STAYS_OUT = frozenset({"__pycache__", "tests", "generator"})
 """Folders of an environment that do not serve: they test it, or wrote its data."""
 
+Form = Literal["container", "ec2", "agentcore"]
+"""What is made of the folder: an image, or a zip for an instance or a runtime."""
 Files = dict[str, Path | bytes]
 """What is inside: path in the asset, and the file or the bytes it is made from."""
 
@@ -38,7 +40,7 @@ Files = dict[str, Path | bytes]
 class Package:
     """An adapter for a target."""
 
-    target: Literal["container", "ec2", "agentcore"]
+    target: Form
     environment: str
     """The environment's entry-point name."""
     environment_path: Path | None = None
@@ -73,7 +75,9 @@ def _files(package: Package, root: Path, vendor: Path | None) -> Files:
             _check_disjoint(app, packages)
             return {
                 **_named(own, "mtrl-adapter.service", "mtrl-drain.service", "drain.py", "install.sh"),
+                **_named(own, "mtrl-health.service", "mtrl-health.timer"),
                 **_named(own, "cloudwatch-agent.json", "logrotate.conf"),
+                "healthy.py": root / PACKAGES / "container/healthy.py",
                 **_under("app", app),
                 **_under("vendor", packages),
             }

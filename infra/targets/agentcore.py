@@ -11,7 +11,6 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.names import Names
-from infra.packaging.stage import Package, stage
 from infra.policy.adapter import adapter_statements, adapter_wildcards
 from infra.policy.roles import role
 from infra.policy.statements import allow
@@ -60,15 +59,8 @@ def _artifact(
     if target.artifact == "container":
         found = image(scope, site, command="http")
         return agentcore.AgentRuntimeArtifact.from_image_uri(found.uri), pull_statements(found)
-    adapter = site.settings.adapter
-    package = Package(
-        target="agentcore",
-        environment=adapter.environment,
-        environment_path=site.root / adapter.path if adapter.path else None,
-    )
-    folder = stage(package, root=site.root, out=site.root / "out/packages")
     code = agentcore.AgentRuntimeArtifact.from_code_asset(
-        path=str(folder), runtime=PYTHON, entrypoint=["main.py"]
+        path=str(site.staged("agentcore")), runtime=PYTHON, entrypoint=["main.py"]
     )
     return code, []
 

@@ -9,6 +9,7 @@ from constructs import Construct
 
 from infra.names import Names
 from infra.network import Network
+from infra.packaging.stage import Form, Package, stage
 from infra.settings import Deployment
 
 
@@ -25,6 +26,16 @@ class Site:
     @property
     def names(self) -> Names:
         return Names(self.settings)
+
+    def staged(self, target: Form) -> Path:
+        """The folder that is shipped: the adapter, its environment, and nothing else."""
+        adapter = self.settings.adapter
+        package = Package(
+            target=target,
+            environment=adapter.environment,
+            environment_path=self.root / adapter.path if adapter.path else None,
+        )
+        return stage(package, root=self.root, out=self.root / "out/packages")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,11 @@ from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
 from infra.log_group import log_group
-from infra.packaging.stage import Package, stage
 from infra.policy.acknowledgments import HIPAA, NIST, SOLUTIONS, acknowledge, acknowledge_in
 from infra.policy.roles import role
 from infra.policy.statements import allow
 from infra.policy.worker import worker_statements, worker_wildcards
-from infra.target_settings import Ec2
+from infra.target_settings import HOOK_SPARE_SECONDS, Ec2
 from infra.targets.backlog import idle_alarm, steps, waiting_alarm
 from infra.targets.contract import Agent, Site
 from infra.targets.image import BOOTSTRAP_QUALIFIER
@@ -28,31 +27,21 @@ AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-a
 BOOT = cdk.Duration.minutes(10)
 """From the launch to the worker: packages are installed in between."""
 STARTING, ENDING = "start", "drain"
-SPARE_SECONDS = 60
-"""The group waits a little longer than the worker drains."""
 
 
 def place(scope: Construct, site: Site, target: Ec2) -> Agent:
     """Bundle, launch template, group and scaling."""
-    log_group(scope, "Logs", name=site.names.adapter_log_group, settings=site.settings, key=site.key)
-    bundle = assets.Asset(scope, "Bundle", path=str(_staged(site)))
+    logs = log_group(scope, "Logs", name=site.names.adapter_log_group, settings=site.settings, key=site.key)
+    bundle = assets.Asset(scope, "Bundle", path=str(site.staged("ec2")))
     group = _group(scope, site, target, _template(scope, site, target, bundle))
+    # By name alone the log group could come after the first instances, and go before their last words.
+    group.node.add_dependency(logs)
     _scale(scope, site, target, group)
     return Agent(forwarder_arn=site.names.function_arn("forwarder"))
 
 
 def group_name(site: Site) -> str:
     return f"{site.settings.name}-adapter"
-
-
-def _staged(site: Site) -> str:
-    adapter = site.settings.adapter
-    package = Package(
-        target="ec2",
-        environment=adapter.environment,
-        environment_path=site.root / adapter.path if adapter.path else None,
-    )
-    return str(stage(package, root=site.root, out=site.root / "out/packages"))
 
 
 def _template(scope: Construct, site: Site, target: Ec2, bundle: assets.Asset) -> ec2.LaunchTemplate:
@@ -190,7 +179,7 @@ def _hooks(group: autoscaling.AutoScalingGroup, target: Ec2) -> None:
             lifecycle_hook_name=ENDING,
             lifecycle_transition="autoscaling:EC2_INSTANCE_TERMINATING",
             default_result="CONTINUE",
-            heartbeat_timeout=target.drain_seconds + SPARE_SECONDS,
+            heartbeat_timeout=target.drain_seconds + HOOK_SPARE_SECONDS,
         ),
     ]
 

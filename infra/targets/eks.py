@@ -45,8 +45,8 @@ def place(scope: Construct, site: Site, target: Eks) -> Agent:
     base = ground(scope, site, target)
     there = nodes(scope, site, target, base, here)
     build = Build(scope=scope, site=site, target=target, base=base, place=here)
-    home = build.home()
-    before = [home, *there, build.shipping(there)]
+    home = build.home(build.shipping(there))
+    before = [home, *there]
     found = crews(target.workers, site.settings.adapter.max_concurrency)
     if not all(crew.fixed for crew in found):
         before.append(build.scaling(home, there))
@@ -101,8 +101,8 @@ class Build:
             "pods.eks.amazonaws.com", conditions={"StringEquals": trusted}
         ).with_session_tags()
 
-    def home(self) -> IDependable:
-        """Namespace, identity and bounds of the adapter."""
+    def home(self, shipping: IDependable) -> IDependable:
+        """Namespace, identity and bounds of the adapter; gone, with the last Pod, before `shipping` goes."""
         names, where = self.site.names, self.place.namespace
         made = role(
             self.scope,
@@ -114,7 +114,7 @@ class Build:
         ).without_policy_updates()
         identity = self.identity("AdapterIdentity", made, ADAPTER, where)
         bounds = [namespace(where, "restricted"), service_account(ADAPTER, where), closed(where)]
-        return self.apply("Home", [*bounds, disruption_budget(self.place)], [identity])
+        return self.apply("Home", [*bounds, disruption_budget(self.place)], [identity, shipping])
 
     def shipping(self, there: Sequence[IDependable]) -> IDependable:
         """The adapter's log group, and what sends its lines there."""

@@ -118,11 +118,12 @@ def _service(
     scope: Construct, site: Site, target: Fargate, task: ecs.FargateTaskDefinition
 ) -> ecs.FargateService:
     spot = round(100 * target.workers.spot_share)
-    return ecs.FargateService(
+    cluster = _cluster(scope, site, target)
+    service = ecs.FargateService(
         scope,
         "Service",
         service_name=f"{site.settings.name}-adapter",
-        cluster=_cluster(scope, site, target),
+        cluster=cluster,
         task_definition=task,
         assign_public_ip=False,
         vpc_subnets=ec2.SubnetSelection(subnets=site.network.subnets),
@@ -141,6 +142,10 @@ def _service(
         enable_ecs_managed_tags=True,
         propagate_tags=ecs.PropagatedTagSource.SERVICE,
     )
+    # A created cluster has its capacity providers by a resource of its own, which nothing else puts before
+    # the service; and ECS lets go of none that a service still uses.
+    service.node.add_dependency(cluster)
+    return service
 
 
 def _cluster(scope: Construct, site: Site, target: Fargate) -> ecs.ICluster:

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import aws_cdk as cdk
@@ -10,7 +9,6 @@ from aws_cdk import aws_ecr_assets as assets
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra.packaging.stage import Package, stage
 from infra.policy.statements import allow
 from infra.targets.contract import Site
 
@@ -35,7 +33,7 @@ def image(scope: Construct, site: Site, *, command: Literal["queue", "http"]) ->
     asset = assets.DockerImageAsset(
         scope,
         "Image",
-        directory=str(staged(site)),
+        directory=str(site.staged("container")),
         platform=assets.Platform.LINUX_ARM64,
         target=command,
         build_args={"BASE_IMAGE": adapter.base_image} if adapter.base_image else None,
@@ -51,17 +49,6 @@ def _secrets(site: Site) -> dict[str, str] | None:
     """Credentials of a private index: seen by one command of the build, and in no layer of the image."""
     path = site.settings.adapter.pip_conf
     return {"pip_conf": cdk.DockerBuildSecret.from_src(str(site.root / path))} if path else None
-
-
-def staged(site: Site) -> Path:
-    """The folder that the image is built from: the adapter, its environment, and nothing else."""
-    adapter = site.settings.adapter
-    package = Package(
-        target="container",
-        environment=adapter.environment,
-        environment_path=site.root / adapter.path if adapter.path else None,
-    )
-    return stage(package, root=site.root, out=site.root / "out/packages")
 
 
 def pull_statements(found: Image) -> list[iam.PolicyStatement]:

@@ -8,6 +8,8 @@ from infra.targets.contract import Site
 from infra.targets.variables import SEAL_SECONDS, queue_worker
 
 HOME = "/opt/mtrl"
+HEALTH_FILE = "/run/mtrl/alive"
+"""In the unit's own folder, where the health timer can see it."""
 
 
 def user_data(site: Site, target: Ec2, *, bundle: str, group: str, starting: str, ending: str) -> list[str]:
@@ -23,7 +25,7 @@ def user_data(site: Site, target: Ec2, *, bundle: str, group: str, starting: str
         "HOOK": ending,
         "STOP_SECONDS": str(target.drain_seconds + SEAL_SECONDS),
     }
-    values = queue_worker(site.settings, grace_seconds=target.drain_seconds)
+    values = queue_worker(site.settings, grace_seconds=target.drain_seconds, health_file=HEALTH_FILE)
     report = "aws autoscaling complete-lifecycle-action --lifecycle-action-result CONTINUE"
     ask = (
         "token=$(curl -sSf -X PUT http://169.254.169.254/latest/api/token "
@@ -47,6 +49,10 @@ def user_data(site: Site, target: Ec2, *, bundle: str, group: str, starting: str
 
 
 def _file(path: str, values: Mapping[str, str]) -> list[str]:
-    """A file of variables, as systemd reads them; nothing in it is a secret, and nothing is expanded."""
-    lines = [f"{name}={json.dumps(value)}" for name, value in values.items()]
+    """A file of variables, as systemd reads them; nothing in it is a secret, and nothing is expanded.
+
+    Between double quotes systemd undoes a backslash before a quote or a backslash, and no other escape of
+    JSON's: letters stay as they are, and settings take no control characters.
+    """
+    lines = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
     return ["\n".join([f"cat > {path} <<'END'", *lines, "END"])]

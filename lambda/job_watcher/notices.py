@@ -21,7 +21,8 @@ _SAYS = {
     "stopped": "was stopped",
 }
 _NEXT = {
-    "started": "nothing. Do not deploy the adapter while the job runs: rollouts in flight would die.",
+    "started": "nothing. An adapter that asks or answers with other words is not deployed before its end; "
+    "what any other deployment means to it: docs/deployment.md, 'Change code while a job runs'.",
     "stalled": "docs/runbooks/job-stalled.md",
     "resumed": "nothing.",
     "completed": "see whether it is better than the base model, by an evaluation job on the held-out split.",

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from adapters.runtime.settings import QueueSettings, Settings
+from infra.targets.user_data import HEALTH_FILE
 from tests.infra.conftest import Templates, resources, synthesize
 
 Synthesized = Callable[[str, str], Templates]
@@ -37,7 +38,13 @@ def variables(script: str, path: str) -> dict[str, str]:
     found = re.search(rf"cat > {re.escape(path)} <<'END'\n(.*?)\nEND", script, re.DOTALL)
     assert found, path
     pairs = (line.split("=", 1) for line in found[1].splitlines())
-    return {name: json.loads(value) for name, value in pairs}
+    return {name: unquoted(value) for name, value in pairs}
+
+
+def unquoted(value: str) -> str:
+    """As systemd.exec(5) says of EnvironmentFile: a backslash escapes these four, and else stays."""
+    assert value[0] == value[-1] == '"'
+    return re.sub(r'\\(["\\$`])', r"\1", value[1:-1])
 
 
 @pytest.mark.parametrize("env", ["dev", "prod"])
@@ -81,11 +88,34 @@ def test_the_instance_waits_for_the_worker_and_the_group_for_the_instance(synthe
     assert worker.drain < systemd < stop < hook["HeartbeatTimeout"]
 
 
+def test_there_is_a_log_as_long_as_there_are_instances(synthesized: Synthesized) -> None:
+    templates = synthesized("dev", "ec2")
+    group = only(templates, "AWS::AutoScaling::AutoScalingGroup")
+    assert only(templates, "AWS::Logs::LogGroup")["id"] in group["DependsOn"]
+
+
+def test_the_group_waits_no_longer_than_auto_scaling_lets_it() -> None:
+    longest = {"drain_seconds": 7140, "workers": {"spot_share": 0}}
+    group = only(
+        synthesize("dev", "ec2", {"targets": {"ec2": longest}}), "AWS::AutoScaling::AutoScalingGroup"
+    )
+    hooks = group["Properties"]["LifecycleHookSpecificationList"]
+    assert {hook["LifecycleHookName"]: hook["HeartbeatTimeout"] for hook in hooks}["drain"] == 7200
+
+
 @pytest.mark.parametrize("env", ["dev", "prod"])
 def test_the_worker_would_start_with_what_is_written(synthesized: Synthesized, env: str) -> None:
     found = variables(first_start(synthesized(env, "ec2")), "/etc/mtrl/adapter.env")
     assert Settings.from_environ(found).job_name_prefix == f"mtrl-{env}-sop-"
     assert QueueSettings.from_environ(found).queue_url.endswith(f"/mtrl-{env}-sop-rollouts")
+    assert found["MTRL_HEALTH_FILE"] == HEALTH_FILE, "where the health timer looks"
+
+
+def test_a_value_reaches_the_worker_as_it_was_written() -> None:
+    values = {"MTRL_SOP_SAYS": 'Grüße — "C:\\new" costs $5 \N{SNOWMAN}', "MTRL_SOP_EMPTY": ""}
+    templates = synthesize("dev", "ec2", {"adapter": {"variables": values}})
+    found = variables(first_start(templates), "/etc/mtrl/adapter.env")
+    assert {name: found[name] for name in values} == values
 
 
 def test_the_first_start_is_a_shell_script_that_stops_at_a_failure(

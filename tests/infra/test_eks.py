@@ -371,6 +371,15 @@ def test_pods_without_ipv6_are_not_sent_out_by_it() -> None:
 
 
 @KINDS_OF_CLUSTER
+def test_logs_are_shipped_until_the_last_pod_is_gone(variant: str) -> None:
+    """What comes first goes last: the namespace, and its Pods with it, before the shipper."""
+    found = template(variant)
+    home, shipper = unit(found, "Namespace", "mtrl-dev-sop"), unit(found, "DaemonSet", "log-shipper")
+    assert home["id"] != shipper["id"]
+    assert shipper["id"] in before(found, home)
+
+
+@KINDS_OF_CLUSTER
 def test_no_finding_lacks_a_reason(variant: str, tmp_path: Path) -> None:
     """The packs and the linter, on what `make synth` does not make."""
     import aws_cdk as cdk

@@ -72,6 +72,14 @@ def test_a_deployment_that_does_not_start_goes_back(synthesized: Synthesized) ->
     assert "DesiredCount" not in service, "a deployment must not undo what scaling did"
 
 
+def test_the_service_is_there_only_while_its_capacity_providers_are(synthesized: Synthesized) -> None:
+    """Otherwise the stack can be deleted, or go back, in an order that ECS refuses."""
+    template = synthesized("dev", "fargate")["adapter-fargate"]
+    [providers] = resources(template, "AWS::ECS::ClusterCapacityProviderAssociations")
+    [service] = resources(template, "AWS::ECS::Service")
+    assert providers["id"] in service["DependsOn"]
+
+
 def test_scaling_is_bounded_and_uses_the_account_s_own_role(synthesized: Synthesized) -> None:
     scalable = only(synthesized("prod", "fargate"), "AWS::ApplicationAutoScaling::ScalableTarget")
     assert (scalable["MinCapacity"], scalable["MaxCapacity"]) == (2, 6)
@@ -127,6 +135,8 @@ def test_a_cluster_can_be_adopted() -> None:
     templates = synthesize("dev", "fargate", {"targets": {"fargate": {"cluster_name": "platform"}}})
     scalable = only(templates, "AWS::ApplicationAutoScaling::ScalableTarget")
     assert scalable["ResourceId"] == "service/platform/mtrl-dev-sop-adapter"
+    kinds = {each["Type"] for each in templates["adapter-fargate"]["Resources"].values()}
+    assert not {"AWS::ECS::Cluster", "AWS::ECS::ClusterCapacityProviderAssociations"} & kinds
 
 
 def test_a_private_index_and_a_base_image_reach_the_build_and_no_template(tmp_path: Path) -> None:

@@ -84,7 +84,9 @@ def test_no_statement_allows_all_actions_of_a_service(
 
 
 @deployments
-def test_the_key_knows_every_service_that_uses_it(synthesized: Synthesized, env: str, target: str) -> None:
+def test_the_key_knows_every_service_that_uses_it_and_no_other(
+    synthesized: Synthesized, env: str, target: str
+) -> None:
     templates = synthesized(env, target)
     [key] = everywhere(templates, "AWS::KMS::Key")
     assert key["Properties"]["EnableKeyRotation"] is True
@@ -94,17 +96,15 @@ def test_the_key_knows_every_service_that_uses_it(synthesized: Synthesized, env:
         for statement in key["Properties"]["KeyPolicy"]["Statement"]
         for name in listed(statement["Principal"].get("Service", []))
     }
-    used = (
-        {"cloudwatch.amazonaws.com", "sns.amazonaws.com"}
-        if everywhere(templates, "AWS::SNS::Topic")
-        else set()
-    )
-    if everywhere(templates, "AWS::Logs::LogGroup"):
-        used.add("logs.us-west-2.amazonaws.com")
-        assert "kms:EncryptionContext:aws:logs:arn" in json.dumps(principals["logs.us-west-2.amazonaws.com"])
-    if everywhere(templates, "AWS::Events::Rule"):
-        used.add("events.amazonaws.com")
-    assert used <= set(principals)
+    assert set(principals) == {"logs.us-west-2.amazonaws.com", "cloudwatch.amazonaws.com"}
+    assert everywhere(templates, "AWS::Logs::LogGroup")
+    assert "kms:EncryptionContext:aws:logs:arn" in json.dumps(principals["logs.us-west-2.amazonaws.com"])
+    assert everywhere(templates, "AWS::SNS::Topic"), "alarms publish there"
+    # A rule that sent to topic or queue would need the key too.
+    functions = {function["id"] for function in everywhere(templates, "AWS::Lambda::Function")}
+    for rule in everywhere(templates, "AWS::Events::Rule"):
+        for each in rule["Properties"]["Targets"]:
+            assert each["Arn"]["Fn::GetAtt"][0] in functions
     for name, statement in principals.items():
         assert statement.get("Condition"), f"{name} may use the key for anybody"
 
@@ -185,12 +185,14 @@ def test_the_forwarder_only_enqueues(synthesized: Synthesized, env: str, target:
     assert put["Resource"].endswith("/claim-checks/*")
 
 
+KEPT = {"dev": "Delete", "prod": "RetainExceptOnCreate"}
 STATEFUL = (
     "AWS::KMS::Key",
     "AWS::S3::Bucket",
     "AWS::DynamoDB::Table",
     "AWS::Logs::LogGroup",
     "AWS::SageMaker::ModelPackageGroup",
+    "AWS::SageMaker::MlflowApp",
 )
 
 
@@ -201,7 +203,25 @@ def test_production_keeps_what_it_holds(synthesized: Synthesized, env: str, targ
         found = everywhere(templates, kind)
         assert found, kind
         for resource in found:
-            assert resource.get("DeletionPolicy") == {"dev": "Delete", "prod": "Retain"}[env], resource["id"]
+            assert resource.get("DeletionPolicy") == KEPT[env], resource["id"]
+            assert resource.get("UpdateReplacePolicy") == {"dev": "Delete", "prod": "Retain"}[env]
+
+
+@deployments
+def test_a_creation_that_fails_leaves_nothing_with_a_name(
+    synthesized: Synthesized, env: str, target: str
+) -> None:
+    """What stays behind would be in the way of the next attempt: "already exists"."""
+    for template in synthesized(env, target).values():
+        assert "Retain" not in {each.get("DeletionPolicy") for each in template["Resources"].values()}
+
+
+@deployments
+def test_what_resists_deletion_is_created_last(synthesized: Synthesized, env: str, target: str) -> None:
+    template = synthesized(env, target)["foundation"]
+    [ledger] = resources(template, "AWS::DynamoDB::Table")
+    assert ledger["Properties"]["DeletionProtectionEnabled"] is (env == "prod")
+    assert set(ledger["DependsOn"]) == set(template["Resources"]) - {ledger["id"]}
 
 
 @deployments
@@ -217,6 +237,29 @@ def test_buckets_are_closed_versioned_and_tls_only(synthesized: Synthesized, env
         assert properties["LifecycleConfiguration"]["Rules"]
         assert bucket["id"] in policies
     assert policies.count('"aws:SecureTransport": "false"') == len(buckets)
+
+
+@pytest.mark.parametrize(
+    ("noun", "days", "later"),
+    [("rollout-logs", 7, 1), ("transcripts", 90, 30), ("prompts", None, 30), ("access-logs", 365, 30)],
+)
+def test_what_has_expired_is_gone_when_the_settings_say(
+    synthesized: Synthesized, noun: str, days: int | None, later: int
+) -> None:
+    """In a versioned bucket an object that expires is only hidden, by a marker, and then is a version."""
+    buckets = resources(synthesized("prod", "fargate")["foundation"], "AWS::S3::Bucket")
+    [rules] = [
+        each["Properties"]["LifecycleConfiguration"]["Rules"]
+        for each in buckets
+        if f"-{noun}-" in each["Properties"]["BucketName"]
+    ]
+    assert [rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule] == (
+        [days] if days else []
+    )
+    versions = [rule["NoncurrentVersionExpiration"]["NoncurrentDays"] for rule in rules[:1]]
+    assert versions == [later]
+    assert any(rule.get("ExpiredObjectDeleteMarker") for rule in rules)
+    assert not any("Prefix" in rule for rule in rules), "whatever the object's key is"
 
 
 def environment(templates: Templates, env: str, target: str) -> dict[str, str]:
@@ -264,7 +307,8 @@ def test_the_adapter_would_start_with_its_variables(synthesized: Synthesized, en
     if target != "agentcore":
         queue = QueueSettings.from_environ(found)
         assert queue.queue_url.endswith(f"{ACCOUNTS[env]}/mtrl-{env}-sop-rollouts")
-        assert settings.drain + 15 <= {"fargate": 120, "ec2": 300}[target]
+        # Of every shipped environment some workers are on Spot, which gives notice so long before.
+        assert settings.drain + 15 <= 120
 
 
 @deployments

@@ -3,7 +3,10 @@
 import json
 import os
 import re
+import shlex
 import subprocess
+import sys
+import time
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
@@ -14,6 +17,7 @@ from packaging.requirements import Requirement
 from infra.packaging import vendor
 from infra.packaging.lock import base_dependencies, normalized
 from infra.packaging.stage import HTTP_COMMAND, QUEUE_COMMAND
+from infra.targets.user_data import HEALTH_FILE
 from tests.infra.packaging_kit import REQUIREMENTS, ROOT, packages_in, pins, staged
 
 
@@ -78,6 +82,43 @@ def test_the_unit_runs_the_worker_where_the_installer_puts_it(tmp_path: Path) ->
     files = agent["logs"]["logs_collected"]["files"]["collect_list"]
     assert {f"append:{each['file_path']}" for each in files} == set(re.findall(r"append:\S+", unit))
     assert os.access(folder / "install.sh", os.X_OK)
+
+
+RESTART = "systemctl try-restart mtrl-adapter.service\n"
+
+
+@pytest.mark.parametrize(("age", "called"), [(0, ""), (170, ""), (190, RESTART), (None, RESTART)])
+def test_a_worker_without_a_sign_of_life_is_restarted(tmp_path: Path, age: int | None, called: str) -> None:
+    """What the timer starts, by the unit's own line, with a `systemctl` that writes down its call."""
+    (tmp_path / "vendor").mkdir()
+    folder = staged("ec2", tmp_path, packages_in(tmp_path / "vendor"))
+    [command] = re.findall(r"^ExecStart=(.*)$", (folder / "mtrl-health.service").read_text(), re.MULTILINE)
+    command = command.replace("/usr/bin/python3.12", sys.executable).replace("/opt/mtrl", str(folder))
+    alive, calls, systemctl = tmp_path / "alive", tmp_path / "calls", tmp_path / "systemctl"
+    calls.touch()
+    systemctl.write_text(f'#!/bin/sh\necho "systemctl $*" >>{calls}\n')
+    systemctl.chmod(0o755)
+    if age is not None:
+        alive.touch()
+        os.utime(alive, (time.time() - age, time.time() - age))
+    environ = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "MTRL_HEALTH_FILE": str(alive)}
+    done = subprocess.run(shlex.split(command), env=environ, capture_output=True, text=True, check=True)
+    assert calls.read_text() == called
+    assert bool(done.stderr) == bool(called), "and the log says why"
+
+
+def test_the_health_timer_sees_what_the_worker_writes() -> None:
+    folder = ROOT / "adapters/packages/ec2"
+    worker = (folder / "mtrl-adapter.service").read_text()
+    [runtime] = re.findall(r"^RuntimeDirectory=(.*)$", worker, re.MULTILINE)
+    assert Path(HEALTH_FILE).parent == Path("/run") / runtime, "PrivateTmp hides /tmp from others"
+    assert "ExecStartPre=-/usr/bin/touch ${MTRL_HEALTH_FILE}\n" in worker, (
+        "or it is restarted while it starts"
+    )
+    health = (folder / "mtrl-health.service").read_text()
+    assert "ExecCondition=/usr/bin/systemctl is-active --quiet mtrl-adapter.service\n" in health, "a drain"
+    install = (folder / "install.sh").read_text()
+    assert "systemctl enable --quiet mtrl-health.timer" in install
 
 
 @pytest.mark.parametrize(

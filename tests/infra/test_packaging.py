@@ -68,7 +68,7 @@ def test_an_asset_that_is_there_already_is_left_alone(tmp_path: Path, packages: 
 AROUND: dict[Target, set[str]] = {
     "container": {"Dockerfile", ".dockerignore", "requirements.txt", "app/healthy.py"},
     "ec2": {"mtrl-adapter.service", "mtrl-drain.service", "drain.py", "install.sh"}
-    | {"cloudwatch-agent.json", "logrotate.conf"}
+    | {"cloudwatch-agent.json", "logrotate.conf", "mtrl-health.service", "mtrl-health.timer", "healthy.py"}
     | {"vendor/aiohttp/__init__.py"},
     "agentcore": {"main.py", "aiohttp/__init__.py"},
 }

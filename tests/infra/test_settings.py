@@ -44,6 +44,10 @@ def eks(**settings: Any) -> dict[str, Any]:
     return {"target": "eks", "targets": {"eks": settings}}
 
 
+def ec2(**settings: Any) -> dict[str, Any]:
+    return {"target": "ec2", "targets": {"ec2": settings}}
+
+
 SUBNETS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"regoin": "us-west-2"}, "regoin: unknown key. Did you mean 'region'? Accepted: account, adapter,"),
@@ -107,6 +111,19 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (
         eks(instance_types=["m5.large"]),
         "'m5.large' does not have the form of an arm64 instance type, such as",
+    ),
+    (
+        ec2(drain_seconds=7141),
+        "targets.ec2: drain_seconds: is at most 7140, not 7141: the lifecycle hook waits 60 s longer",
+    ),
+    (
+        ec2(drain_seconds=121, workers={"spot_share": 0.5}),
+        "targets.ec2: drain_seconds: Spot takes its capacity back 120 s after the notice, so with "
+        "workers.spot_share above 0 it is at most 120, not 121.",
+    ),
+    (
+        eks(grace_seconds=300, workers={"spot_share": 1.0}),
+        "targets.eks: grace_seconds: Spot takes its capacity back 120 s after the notice, so with",
     ),
     ({"network": {"egress": "net"}}, "network.egress: unknown value 'net'. Did you mean 'nat'?"),
     (
@@ -183,6 +200,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (
         {"adapter": {"variables": {"DB_PASSWORD": "x"}}},
         "variables: 'DB_PASSWORD' looks like a secret; put its ARN here, and read it at run time.",
+    ),
+    (
+        {"adapter": {"variables": {"GREETING": "one\ntwo"}}},
+        "adapter: variables: 'GREETING' must be one line, without tabs and the like.",
     ),
     (
         {"observability": {"log_retention_days": 31}},
@@ -312,6 +333,11 @@ def test_an_environment_has_the_last_word_on_its_adapter() -> None:
     assert (found.adapter.max_attempts, found.adapter.log_level) == (3, "DEBUG")
     found = deployment(of_adapter={"max_attempts": 3, "log_level": "DEBUG"}, adapter={"log_level": "WARNING"})
     assert (found.adapter.max_attempts, found.adapter.log_level) == (3, "WARNING")
+
+
+@pytest.mark.parametrize("target", [ec2(drain_seconds=7140), eks(grace_seconds=3600)])
+def test_without_spot_a_drain_may_take_long(target: dict[str, Any]) -> None:
+    assert deployment(**target).target.workers.spot_share == 0  # type: ignore[union-attr]
 
 
 def test_a_message_outlives_the_retries_of_the_service() -> None:

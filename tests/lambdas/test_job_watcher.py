@@ -49,6 +49,9 @@ def test_a_running_job_is_measured_and_told_of_once(room: Room) -> None:
     assert notice["MessageAttributes"]["job"]["Value"] == JOB
     assert "InProgress (Starting)" in notice["Message"]
     assert arn in notice["Message"]
+    # As docs/deployment.md has it: drained workers hand their rollouts over.
+    assert "Do not deploy" not in notice["Message"]
+    assert "Change code while a job runs" in notice["Message"]
 
     room.move(step=2, train=100)
     assert room.tick()["told"] == 0

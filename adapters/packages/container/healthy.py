@@ -1,4 +1,4 @@
-"""The health probe of a container: exit code 0 if the adapter in it is well.
+"""The health probe of a container or an instance: exit code 0 if the adapter in it is well.
 
     python /app/healthy.py [SECONDS]
 

@@ -53,7 +53,9 @@ install -D -m 0644 "$home/logrotate.conf" /etc/logrotate.d/mtrl
 # systemd waits a little longer than the worker drains, so that what it kills is what hangs.
 drain=$(sed -nE 's/^MTRL_DRAIN_SECONDS="?([0-9]{1,5})(\.[0-9]*)?"?$/\1/p' "$settings" | tail -n 1)
 install -D -m 0644 "$home/$unit" "/etc/systemd/system/$unit"
-install -D -m 0644 "$home/mtrl-drain.service" /etc/systemd/system/mtrl-drain.service
+for file in mtrl-drain.service mtrl-health.service mtrl-health.timer; do
+    install -D -m 0644 "$home/$file" "/etc/systemd/system/$file"
+done
 install -d -m 0755 "/etc/systemd/system/$unit.d"
 printf '[Service]\nTimeoutStopSec=%s\n' "$((${drain:-105} + 15))" >"/etc/systemd/system/$unit.d/stop.conf"
 
@@ -64,6 +66,11 @@ sed "s|@LOG_GROUP@|$log_group|" "$home/cloudwatch-agent.json" >"$agent/etc/mtrl.
 systemctl daemon-reload
 systemctl enable --quiet "$unit"
 systemctl restart "$unit"
+# Without a sign of life there is nothing to look for.
+if grep -q '^MTRL_HEALTH_FILE=' "$settings"; then
+    systemctl enable --quiet mtrl-health.timer
+    systemctl restart mtrl-health.timer
+fi
 # Not on a machine that no group owns: there is nothing to watch for.
 if [ -s /etc/mtrl/drain.env ]; then
     systemctl enable --quiet mtrl-drain.service
