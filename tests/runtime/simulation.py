@@ -11,7 +11,7 @@ import io
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
@@ -31,15 +31,15 @@ from adapters.runtime.log_store import MemoryLogStore
 from adapters.runtime.reporting import NotAcknowledged
 from adapters.runtime.rollout import Busy, HandedBack, Rollouts
 from adapters.runtime.telemetry import Telemetry
-from tests.runtime.dynamo_kit import Item, Request, Table
+from tests.runtime.dynamo_kit import Request
 from tests.runtime.kit import BASE, OpenAuthorizer, request
+from tests.runtime.timed_table import SAMPLE_TIMEOUT, WALL, TimedTable
 from tests.runtime.virtual_time import VirtualLoop
 
 T = TypeVar("T")
-TURNS, SAMPLE_TIMEOUT, SKEW = 4, 20.0, 6.0
+TURNS, SKEW = 4, 6.0
 LEASE = 2 * SAMPLE_TIMEOUT + 30
 HIDDEN, REST, HORIZON = 120.0, 15.0, 6000.0
-WALL = 1e9
 EPOCH: ContextVar[int] = ContextVar("epoch")
 """The claim that the running task works under."""
 
@@ -77,46 +77,6 @@ class Trajectory:
     sealed: str | None = None
     rewards: list[float] | None = None
     in_flight: list[int] = field(default_factory=list)
-
-
-class TimedTable(Table):
-    """Knows when it was written to; what each write may not do."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__()
-        self.clock = clock
-        self.broken: list[str] = []
-
-    def update(self, request: Request) -> Any:
-        before = self.item
-        answer = super().update(request)
-        self.broken += broken(before, self.item, WALL + self.clock()) if before else []
-        return answer
-
-
-def broken(before: Item, after: Item, now: float) -> Iterator[str]:
-    """What is wrong with one write to an item, at a wall-clock time."""
-
-    def number(item: Item, name: str) -> float:
-        return float(item.get(name, {"N": 0})["N"])
-
-    if "outcome" in before and after["outcome"] != before["outcome"]:
-        yield "an outcome was replaced"
-    if "acknowledged" in before and after["epoch"] != before["epoch"]:
-        yield "claimed after it was acknowledged"
-    if after["epoch"] != before["epoch"]:
-        if "owner" in before and now < number(before, "lease_ends") + SAMPLE_TIMEOUT:
-            yield "taken over while a request may have been under way"
-        return
-    if not number(before, "lease_ends"):
-        yield "a write landed after its claim was given up"
-    if before.get("token") != after.get("token"):
-        yield "a claim without an epoch of its own"
-    if number(after, "lease_ends"):  # not a write that gives the claim up
-        falling = [name for name in ("lease_ends", "sampled") if number(after, name) < number(before, name)]
-        yield from (f"{name} fell" for name in falling)
-        if "handed_back" in after and number(after, "sampled") != number(before, "sampled"):
-            yield "a hand-back stands after a Sample"
 
 
 class Simulation:
