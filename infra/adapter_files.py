@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 ENVIRONMENTS = Path("adapters/environments")
+CLOSE = 0.8
+"""How like a known name a mistake is. An environment may also read names that its text does not spell out."""
 
 
 def on_disk(adapter: Mapping[str, Any], root: Path) -> list[str]:
@@ -30,14 +32,14 @@ def _misspelt(adapter: Mapping[str, Any], root: Path) -> Iterator[str]:
     own, path = f"MTRL_{name.upper()}_", adapter.get("path")
     read = _read_by(root / path if isinstance(path, str) else root / ENVIRONMENTS / name, own)
     for variable in variables:
-        near = difflib.get_close_matches(variable, read, n=1)
-        if variable.startswith(own) and variable not in read and near:
-            yield f"adapter.variables: unknown variable '{variable}'. Did you mean '{near[0]}'?"
+        near = difflib.get_close_matches(variable.removeprefix(own), read, n=1, cutoff=CLOSE)
+        if variable.startswith(own) and variable.removeprefix(own) not in read and near:
+            yield f"adapter.variables: unknown variable '{variable}'. Did you mean '{own}{near[0]}'?"
 
 
 def _read_by(folder: Path, prefix: str) -> set[str]:
-    """The variables that a package names, as far as they begin with its prefix."""
-    named = re.compile(rf"[\"']({re.escape(prefix)}[A-Z0-9_]+)[\"']")
+    """What follows the prefix in the variables that a package names."""
+    named = re.compile(rf"[\"']{re.escape(prefix)}([A-Z0-9_]+)[\"']")
     return {
         name
         for path in (folder.rglob("*.py") if folder.is_dir() else ())
