@@ -1,7 +1,7 @@
 """A rehearsal's speed, and whose code its processes are in: python -m bench.rehearsal [--steps 20]
 
-Samples and rollouts a second of the training job; for the stand-in and the adapter, the share of their busy
-time that is in each part, libraries that it called included. Each process samples its own main thread
+Samples and rollouts a second of the training job; for the stand-in and the adapter, the share of their CPU
+time that is in each part, libraries that it called included. Each process looks at its own main thread
 (bench/sampling).
 """
 
@@ -49,14 +49,14 @@ def speed(metrics: list[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float]:
-    """From files to parts; idle time apart, and of the rest the share of each part."""
-    busy = sum(count for file, count in counts.items() if file != "idle")
+    """From files to parts: what other threads take of all, and of the rest the share of each part."""
+    busy = sum(count for file, count in counts.items() if file != "other threads")
     parts: Counter[str] = Counter()
     for file, count in counts.items():
-        if file != "idle":
+        if file != "other threads":
             parts[part(file)] += count
     found = {name: round(count / max(busy, 1), 3) for name, count in parts.most_common()}
-    return {"idle_of_all": round(counts.get("idle", 0) / max(sum(counts.values()), 1), 3), **found}
+    return {"other_threads": round(counts.get("other threads", 0) / max(sum(counts.values()), 1), 3), **found}
 
 
 def part(file: str) -> str:
