@@ -29,7 +29,7 @@ from mtrl.rehearsing.processes import ProcessError
 OUT = ROOT / "out/bench"
 PAGE, PICTURES = ROOT / "docs/performance.md", ROOT / "docs/pictures"
 QUICK_LEVELS, LEVELS = (96, 512), (1, 32, 96, 512, 1024)
-QUEUE_LEVEL, QUICK_PEER_LEVEL = 96, 12
+QUEUE_LEVEL, QUICK_PEER_LEVEL = 96, 32
 PEER_PACKAGES = (
     "sagemaker-train",
     "strands-agents",
@@ -48,7 +48,7 @@ def level(concurrency: int, *, light: bool, quick: bool) -> Level:
     """Enough rollouts for steady figures; a peer that takes half a second of CPU each gets fewer."""
     if light:
         rollouts = {1: 8, 32: 160, 96: 480, 512: 2048}.get(concurrency, 2 * concurrency)
-        return Level(concurrency, rollouts // 2 if quick else rollouts, 40.0 if quick else 90.0)
+        return Level(concurrency, rollouts, 40.0 if quick else 90.0)
     # A peer at its limit says nothing new in a longer time.
     return Level(concurrency, max(3, concurrency), 20.0 if quick else 90.0 if concurrency <= 96 else 45.0)
 
@@ -81,7 +81,7 @@ async def queue(bench: Bench, run: int, *, quick: bool) -> list[Row]:
         say(f"the queue entrypoint is left out: there is no {queue_worker.EMULATOR.relative_to(ROOT)}")
         return []
     try:
-        wanted = Level(QUEUE_LEVEL, 96 if quick else 288, 30.0 if quick else 120.0)
+        wanted = Level(QUEUE_LEVEL, 288, 40.0 if quick else 120.0)
         return await queue_worker.rows(bench, wanted, run)
     except (DidNotStart, ProcessError) as error:
         say(str(error))
